@@ -1,0 +1,20 @@
+"""The face for job authors: define a job, steer its retries, list it in a registry, submit it from Python."""
+
+from workers.context import JobContext
+from workers.contract.errors import DiscardJob, RetryJob
+from workers.contract.record import JobRecord
+from workers.contract.retry import RetryPolicy
+from workers.contract.states import JobState
+from workers.definition import JobDefinition, Registry, job
+
+__all__ = [
+    "DiscardJob",
+    "JobContext",
+    "JobDefinition",
+    "JobRecord",
+    "JobState",
+    "Registry",
+    "RetryJob",
+    "RetryPolicy",
+    "job",
+]

@@ -1,0 +1,118 @@
+"""One attempt of one job in this process: its link to the store, its time limits, and why it was told to end."""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+
+from workers.contract.record import Progress
+from workers.group_commit import GroupCommit
+from workers.store import Claim, JobStore, ProgressWrite
+
+_PROGRESS_BURST = 16
+_PROGRESS_SPACING_S = 0.1
+
+
+class EndReason(Enum):
+    """Why a running attempt was told to end."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    INTERRUPT = "interrupt"
+    LOST = "lost"
+
+
+class Attempt:
+    """A claimed job while this process runs it. Implements ``workers.context.AttemptLink``."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        store: JobStore,
+        progress_writer: GroupCommit[ProgressWrite, bool],
+        *,
+        grace_s: float,
+        overdue: "Callable[[Attempt], None]",
+    ) -> None:
+        self.claim = claim
+        self.reason: EndReason | None = None
+        self.abandoned = False
+        self.unwritten: Progress | None = None
+        """The latest report that is not in the record yet; the settlement takes it along."""
+        self._store = store
+        self._write = progress_writer
+        self._grace_s = grace_s
+        self._overdue = overdue
+        self._loop = asyncio.get_running_loop()
+        self._claimed_s = self._loop.time()
+        self._task: asyncio.Task[object] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._writes = 0
+        self._last_write_s = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the claim."""
+        return self._loop.time() - self._claimed_s
+
+    def runs_in(self, task: "asyncio.Task[object]") -> bool:
+        """Tell whether the job's code runs in ``task``."""
+        return self._task is task
+
+    def begin(self, soft_s: float | None, hard_s: float, deadline_near: asyncio.Event) -> None:
+        """Start the clocks; the calling task is the one that ``end`` cancels."""
+        self._task = asyncio.current_task()
+        self._timers.append(self._loop.call_later(hard_s, self.end, EndReason.TIMEOUT))
+        if soft_s is not None:
+            self._timers.append(self._loop.call_later(soft_s, deadline_near.set))
+        if self.reason is not None and self._task is not None:
+            self._task.cancel()  # told to end between the claim and now
+
+    def end(self, reason: EndReason) -> None:
+        """Cancel the job's task, once, and give up on it when it has not ended after the grace time."""
+        if self.reason is not None:
+            return
+        self.reason = reason
+        if self._task is not None:
+            self._task.cancel()
+            self._timers.append(self._loop.call_later(self._grace_s, self._overdue, self))
+
+    def close(self) -> None:
+        """Stop the clocks; nothing cancels the task from now on."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        self._task = None
+
+    def report(self, progress: Progress) -> None:
+        """Write ``progress`` at once, or later than others when reports come fast."""
+        self.unwritten = progress
+        if self._flush_timer is None:
+            due_s = self._last_write_s + _PROGRESS_SPACING_S if self._writes >= _PROGRESS_BURST else 0
+            self._flush_timer = self._loop.call_at(max(due_s, self._loop.time()), self._flush)
+
+    async def read_step(self, name: str) -> bytes | None:
+        """Return the kept result of a step."""
+        return await self._store.read_step(self.claim.id, name)
+
+    async def keep_step(self, name: str, result_json: bytes) -> bytes | None:
+        """Keep the result of a step, fenced by this attempt's token."""
+        return await self._store.keep_step(self.claim.id, self.claim.token, name, result_json)
+
+    def _flush(self) -> None:
+        progress, self._flush_timer = self.unwritten, None
+        if progress is None or self.abandoned:
+            return
+        self._writes += 1
+        self._last_write_s = self._loop.time()
+        write = self._write.post(ProgressWrite(self.claim.id, self.claim.token, progress.to_json()))
+        write.add_done_callback(lambda done: self._flushed(done, progress))
+
+    def _flushed(self, write: "asyncio.Future[bool]", progress: Progress) -> None:
+        if write.cancelled() or write.exception() is not None:
+            return  # Redis is away: the report stays unwritten, and goes with the next one or with the settlement
+        if not write.result():
+            self.end(EndReason.LOST)
+        elif self.unwritten is progress:
+            self.unwritten = None

@@ -1,0 +1,23 @@
+"""Waiting for something that is away: bounded, jittered, and reset by success."""
+
+from random import Random
+
+_FIRST_S, _CAP_S = 0.05, 1.0
+
+
+class Backoff:
+    """Gives growing waits, so that many processes do not come back at the same instant."""
+
+    def __init__(self, *, cap_s: float = _CAP_S) -> None:
+        self._cap_s = cap_s
+        self._random = Random().uniform  # noqa: S311 - jitter, not a secret
+        self._longest_s = _FIRST_S
+
+    def next_s(self) -> float:
+        """Return the next wait, between half and all of a bound that doubles up to the cap."""
+        longest, self._longest_s = self._longest_s, min(self._cap_s, self._longest_s * 2)
+        return self._random(longest / 2, longest)
+
+    def reset(self) -> None:
+        """Begin with short waits again."""
+        self._longest_s = _FIRST_S

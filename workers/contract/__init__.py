@@ -1,0 +1,4 @@
+"""The contract between the worker, which owns a job's life, and its clients.
+
+Data and pure functions only: no I/O, no clock, no randomness. Everything may import it; it imports nothing of ours.
+"""

@@ -1,0 +1,95 @@
+"""The envelopes that lie where arq keeps its own: ``arq:job:{id}`` and ``arq:result:{id}``, as JSON and never pickle.
+
+Job: ``{"t": try, "f": kind, "a": [payload], "k": {}, "et": ms}``. A stock producer may put the payload's fields into
+``k`` instead. Result: the same with ``s`` (success), ``r`` (result), ``st``, ``ft`` (ms), ``q``, ``id``.
+Source: arq 0.28, ``jobs.py`` ``serialize_job`` and ``serialize_result``.
+
+Hand ``encode`` and ``decode`` to stock arq (``job_serializer``, ``job_deserializer``) and it speaks to Arqway.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+_ERROR = "__error__"
+_CANCELLED = "cancelled"
+
+
+class JobFailed(Exception):  # noqa: N818 - what a stock arq client raises for a failed job
+    """The job failed."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+        self.message = message
+
+
+def encode(envelope: dict[str, Any]) -> bytes:
+    """Write an envelope. Raises TypeError for what JSON cannot hold."""
+    return json.dumps(envelope, default=_encode_error, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """Read an envelope. Raises ValueError for anything but a JSON object; never runs what it reads."""
+    envelope = json.loads(raw)
+    if not isinstance(envelope, dict):
+        raise ValueError("an envelope is a JSON object")  # noqa: TRY004 - one error for every unreadable envelope
+    if isinstance(result := envelope.get("r"), dict) and _ERROR in result:
+        envelope["r"] = _decode_error(result[_ERROR])
+    return envelope
+
+
+def write_result(
+    *,
+    job_id: str,
+    kind: str,
+    queue: str,
+    attempt: int,
+    success: bool,
+    value_json: bytes,
+    created_ms: int,
+    started_ms: int,
+    ended_ms: int,
+) -> bytes:
+    """Return what stock arq clients read from ``arq:result:{id}``. The arguments stay in the record's envelope."""
+    fields = {
+        "t": attempt,
+        "f": kind,
+        "a": [],
+        "k": {},
+        "s": success,
+        "et": created_ms,
+        "st": started_ms,
+        "ft": ended_ms,
+        "q": queue,
+        "id": job_id,
+    }
+    return json.dumps(fields, separators=(",", ":")).encode()[:-1] + b',"r":%b}' % value_json
+
+
+def error_json(code: str, message: str) -> bytes:
+    """Return the ``r`` of a job that did not succeed."""
+    return json.dumps(_error_value(code, message)).encode()
+
+
+def _error_value(code: str, message: str) -> dict[str, Any]:
+    return {_ERROR: {"code": code, "message": message}}
+
+
+CANCELLED_JSON = error_json(_CANCELLED, "The job was cancelled.")
+"""The ``r`` of a cancelled job: stock ``Job.abort()`` looks for the CancelledError that ``decode`` makes of it."""
+
+
+def _encode_error(value: object) -> dict[str, Any]:
+    match value:
+        case asyncio.CancelledError():
+            return _error_value(_CANCELLED, "The job was cancelled.")
+        case BaseException():
+            return _error_value("error", type(value).__name__)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _decode_error(error: dict[str, str]) -> BaseException:
+    if error["code"] == _CANCELLED:
+        return asyncio.CancelledError(error["message"])
+    return JobFailed(error["code"], error["message"])

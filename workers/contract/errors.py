@@ -1,0 +1,100 @@
+"""Every error a caller may meet. A class's docstring is its default message.
+
+::
+
+    ArqwayError
+    ├── InvalidSubmission          the caller can mend it
+    │   ├── UnknownKind
+    │   ├── InvalidPayload         .errors: pydantic's list, without input values
+    │   └── DuplicateJob
+    ├── JobNotFound
+    ├── JobFinished                the job has ended, so it cannot be acted on any more
+    ├── WaitTimeout                the job had not ended when the caller's patience did
+    ├── StoreUnavailable           Redis did not answer; try again later
+    ├── ConfigurationError         wrong set-up, found at start
+    └── LeaseLost                  another worker owns this job now (raised inside a job only)
+
+    RetryJob, DiscardJob           raised by a job's author to steer the retry policy
+    JobTimedOut                    what the retry policy sees when the hard time limit has passed
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+
+class ArqwayError(Exception):
+    """Something went wrong in Arqway."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+
+
+class InvalidSubmission(ArqwayError):  # noqa: N818 - the names read as facts, as in the contract's documentation
+    """The job cannot be accepted as it was submitted."""
+
+
+class UnknownKind(InvalidSubmission):
+    """No job of this kind is registered."""
+
+
+class InvalidPayload(InvalidSubmission):
+    """The payload does not fit the job's payload model."""
+
+    def __init__(self, message: str | None = None, errors: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class DuplicateJob(InvalidSubmission):
+    """A job with this id has been accepted already."""
+
+
+class JobNotFound(ArqwayError):  # noqa: N818
+    """There is no job with this id; it may have been deleted after its retention time."""
+
+
+class JobFinished(ArqwayError):  # noqa: N818
+    """The job has finished already."""
+
+
+class WaitTimeout(ArqwayError):  # noqa: N818
+    """The job has not finished in time."""
+
+
+class StoreUnavailable(ArqwayError):  # noqa: N818
+    """The job store does not answer at the moment."""
+
+
+class ConfigurationError(ArqwayError):
+    """The configuration cannot work."""
+
+
+class LeaseLost(ArqwayError):  # noqa: N818
+    """This attempt does not own its job any more."""
+
+
+class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
+    """Ask for another attempt, after ``after`` or after the policy's own delay. It counts as an attempt."""
+
+    def __init__(self, message: str = "The job asked to be tried again.", *, after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class DiscardJob(Exception):  # noqa: N818 - an instruction, not an error
+    """Fail the job for good, whatever attempts are left.
+
+    Args:
+        code: Stable and machine-readable, e.g. ``unknown_customer``; shown to clients.
+        message: Shown to clients, so it must not hold a secret.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class JobTimedOut(Exception):  # noqa: N818
+    """The job did not finish within its time limit."""

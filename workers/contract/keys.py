@@ -1,0 +1,90 @@
+"""Every Redis key, as a function. No other Python file formats a key; the Lua scripts use the same prefixes.
+
+=========================  ======  ==========================================  ==============================
+key                        type    holds                                       lives until
+=========================  ======  ==========================================  ==============================
+``arq:queue[:name]``       zset    id → due ms; while running id → lease end   empty
+``arq:job:{id}``           string  the envelope (JSON, arq's own fields)       the job is settled for good
+``arq:in-progress:{id}``   string  when the lease ends (ms)                    that moment
+``arq:result:{id}``        string  the result as arq writes it (JSON)          ``keep_result``
+``arq:abort``              zset    id → ms, asked for by stock arq clients     the job is settled
+``job:{id}``               hash    the record: ``workers.contract.record``     ``retention`` after the end
+``job-events:{id}``        stream  ``workers.contract.events``, capped         with the record
+``job-steps:{id}``         hash    step name → result (JSON)                   with the record
+``wake:{queue key}``       list    tokens that wake idle workers, capped       a claim finds nothing due
+=========================  ======  ==========================================  ==============================
+
+``arq:*`` names are arq 0.28's (``arq/constants.py``). Job ids come last in every key, so no id, however odd, can name
+another job's key.
+"""
+
+import re
+
+DEFAULT_QUEUE = "default"
+QUEUE_PREFIX = "arq:queue"
+ENVELOPE_PREFIX = "arq:job:"
+LEASE_PREFIX = "arq:in-progress:"
+ARQ_RESULT_PREFIX = "arq:result:"
+ARQ_ABORT = "arq:abort"
+RECORD_PREFIX = "job:"
+EVENTS_PREFIX = "job-events:"
+STEPS_PREFIX = "job-steps:"
+WAKE_PREFIX = "wake:"
+
+CANCEL_CHANNEL = "job-cancel"
+"""Pub/sub: the id of a running job whose cancellation was asked for."""
+
+_QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+_RESERVED_QUEUES = frozenset({"health-check"})
+"""arq keeps its health record at ``arq:queue:health-check``."""
+
+
+def is_queue_name(name: str) -> bool:
+    """Tell whether ``name`` may name a queue."""
+    return bool(_QUEUE_NAME.fullmatch(name)) and name not in _RESERVED_QUEUES
+
+
+def is_job_id(job_id: str) -> bool:
+    """Tell whether ``job_id`` may name a job: 1 to 128 of ``A-Za-z0-9_.:~-``."""
+    return bool(_JOB_ID.fullmatch(job_id))
+
+
+def queue(name: str) -> str:
+    """Zset: job id → the time in ms when it may next be claimed."""
+    return QUEUE_PREFIX if name == DEFAULT_QUEUE else f"{QUEUE_PREFIX}:{name}"
+
+
+def wake(name: str) -> str:
+    """List of wake-up tokens of a queue."""
+    return WAKE_PREFIX + queue(name)
+
+
+def record(job_id: str) -> str:
+    """Hash: the job's record."""
+    return RECORD_PREFIX + job_id
+
+
+def events(job_id: str) -> str:
+    """Stream: what happened to the job."""
+    return EVENTS_PREFIX + job_id
+
+
+def steps(job_id: str) -> str:
+    """Hash: results of the job's finished steps."""
+    return STEPS_PREFIX + job_id
+
+
+def envelope(job_id: str) -> str:
+    """String: kind and payload as arq stores them."""
+    return ENVELOPE_PREFIX + job_id
+
+
+def lease(job_id: str) -> str:
+    """String: while an attempt runs, when its lease ends (ms)."""
+    return LEASE_PREFIX + job_id
+
+
+def arq_result(job_id: str) -> str:
+    """String: the result as stock arq clients read it."""
+    return ARQ_RESULT_PREFIX + job_id

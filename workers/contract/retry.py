@@ -1,0 +1,73 @@
+"""When to run a failed job again: a pure decision.
+
+``delay = random * min(cap, base * 2 ** (attempt - 1))``, the "full jitter" form.
+Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from workers.contract.errors import DiscardJob, RetryJob
+
+_MILLISECOND = timedelta(milliseconds=1)
+_DOUBLINGS_MAX = 40
+"""2 ** 40 ms is 35 years: a larger exponent cannot change the delay of any cap worth having, and would overflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """Run the job again ``delay_ms`` from now."""
+
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Do not run the job again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often, how soon and after which errors a job is run again.
+
+    Args:
+        max_attempts: Runs in all, the first included; 1 means never again.
+        on: Exception types after which to try again. Must be named when ``max_attempts`` > 1. A time-out is a
+            ``JobTimedOut``, so ``(Exception,)`` covers it.
+        base: The longest delay after the first attempt; doubles with each further one.
+        cap: No delay is longer than this.
+    """
+
+    max_attempts: int = 1
+    on: tuple[type[Exception], ...] = ()
+    base: timedelta = timedelta(seconds=1)
+    cap: timedelta = timedelta(minutes=10)
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ValueError("max_attempts counts runs, so it is at least 1")
+        if self.max_attempts > 1 and not self.on:
+            raise ValueError("a policy with max_attempts > 1 names the exceptions to retry: on=(…,)")
+        if self.base < timedelta(0) or self.cap < timedelta(0):
+            raise ValueError("base and cap are not negative")
+
+    def decide(self, error: BaseException, attempt: int, random: float) -> RetryAfter | GiveUp:
+        """Choose what follows the failed ``attempt`` (from 1); ``random`` is uniform in [0, 1)."""
+        if isinstance(error, DiscardJob) or attempt >= self.max_attempts:
+            return GiveUp()
+        if isinstance(error, RetryJob):
+            return RetryAfter(self._asked_delay_ms(error, attempt, random))
+        return RetryAfter(self.delay_ms(attempt, random)) if isinstance(error, self.on) else GiveUp()
+
+    def delay_ms(self, attempt: int, random: float) -> int:
+        """Return the delay after ``attempt`` (from 1), in 0 … ``cap``."""
+        longest = self.base // _MILLISECOND * 2 ** min(attempt - 1, _DOUBLINGS_MAX)
+        return int(random * min(self.cap // _MILLISECOND, longest))
+
+    def _asked_delay_ms(self, error: RetryJob, attempt: int, random: float) -> int:
+        if error.after is None:
+            return self.delay_ms(attempt, random)
+        return max(0, error.after // _MILLISECOND)
+
+
+NO_RETRY = RetryPolicy()

@@ -1,0 +1,208 @@
+"""What a job is: a coroutine function with a kind, a payload type, a result type and its limits."""
+
+import inspect
+import re
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from workers.contract import keys
+from workers.contract.errors import ConfigurationError, InvalidPayload, UnknownKind
+from workers.contract.retry import NO_RETRY, RetryPolicy
+
+if TYPE_CHECKING:
+    from workers.context import JobContext
+
+PayloadT = TypeVar("PayloadT")
+ResultT = TypeVar("ResultT")
+JobFunction = Callable[["JobContext[Any]", PayloadT], Coroutine[Any, Any, ResultT]]
+OpenResources = Callable[[], AbstractAsyncContextManager[Any]]
+
+_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+_CANNOT_FIT = "The payload does not fit the job's payload model."
+
+
+class InvalidResult(Exception):  # noqa: N818
+    """The job returned something that its result type cannot write as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDefinition(Generic[PayloadT, ResultT]):
+    """A job as its author defined it with ``@job``. Calling it runs the plain function, as in a unit test."""
+
+    kind: str
+    function: JobFunction[PayloadT, ResultT]
+    queue: str
+    timeout: timedelta
+    soft_timeout: timedelta | None
+    retry: RetryPolicy
+
+    def __post_init__(self) -> None:
+        if not _KIND.fullmatch(self.kind):
+            raise ConfigurationError(f"{self.kind!r} is no kind: lower-case words joined by dots, e.g. report.generate")
+        if not keys.is_queue_name(self.queue):
+            raise ConfigurationError(f"{self.queue!r} cannot name a queue")
+        if self.timeout <= timedelta(0) or (self.soft_timeout and self.soft_timeout >= self.timeout):
+            raise ConfigurationError(f"{self.kind}: 0 < soft_timeout < timeout")
+
+    def __call__(self, ctx: "JobContext[Any]", payload: PayloadT) -> Coroutine[Any, Any, ResultT]:
+        """Run the job's function here and now."""
+        return self.function(ctx, payload)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the author's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @cached_property
+    def payload_type(self) -> Any:
+        """The annotation of the second parameter."""
+        return _annotations(self.function)[0]
+
+    @cached_property
+    def result_type(self) -> Any:
+        """The return annotation."""
+        return _annotations(self.function)[1]
+
+    @cached_property
+    def payload(self) -> TypeAdapter[PayloadT]:
+        """Validates and writes payloads."""
+        return TypeAdapter(self.payload_type)
+
+    @cached_property
+    def _result(self) -> TypeAdapter[ResultT]:
+        return TypeAdapter(self.result_type)
+
+    def read_payload(self, value_json: bytes) -> PayloadT:
+        """Validate a payload's JSON. Raises InvalidPayload."""
+        try:
+            return self.payload.validate_json(value_json)
+        except ValidationError as error:
+            raise InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False)) from None
+
+    def read_envelope(self, envelope: bytes) -> PayloadT:
+        """Validate the payload inside an envelope: its first argument or, from a stock producer, its keywords.
+
+        Raises InvalidPayload, also for anything that is not JSON. Nothing is ever unpickled.
+        """
+        try:
+            fields = from_json(envelope, cache_strings="keys")
+            value = fields["a"][0] if fields["a"] else fields["k"]
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
+        return self.read_payload(to_json(value))
+
+    def write_envelope(self, payload: PayloadT, now_ms: int) -> bytes:
+        """Return the envelope for ``arq:job:{id}``. Raises InvalidPayload for what the payload type does not allow."""
+        try:
+            value = self.payload.dump_json(self.payload.validate_python(payload), warnings="error")
+        except ValidationError as error:
+            raise InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False)) from None
+        except PydanticSerializationError:
+            raise InvalidPayload("The payload cannot be written as JSON.") from None
+        return b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (self.kind.encode(), value, now_ms)
+
+    def write_result(self, result: ResultT) -> bytes:
+        """Return the result as JSON. Raises InvalidResult for what the result type does not allow."""
+        try:
+            return self._result.dump_json(result, warnings="error")
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
+            raise InvalidResult(str(error)) from error
+
+
+def _annotations(function: Callable[..., Any]) -> tuple[Any, Any]:
+    names = list(inspect.signature(function).parameters)
+    hints = get_type_hints(function, include_extras=True)
+    if len(names) != 2 or names[1] not in hints or "return" not in hints:
+        raise ConfigurationError(f"{function.__qualname__}: a job is `async def job(ctx, payload: Payload) -> Result`")
+    return hints[names[1]], hints["return"]
+
+
+def job(
+    kind: str,
+    *,
+    queue: str = keys.DEFAULT_QUEUE,
+    timeout: timedelta = timedelta(minutes=5),
+    soft_timeout: timedelta | None = None,
+    retry: RetryPolicy = NO_RETRY,
+) -> Callable[[JobFunction[PayloadT, ResultT]], JobDefinition[PayloadT, ResultT]]:
+    """Make ``async def function(ctx, payload: Payload) -> Result`` a job.
+
+    Args:
+        kind: The job's stable name, in lower-case words joined by dots. Clients and stored jobs refer to it.
+        queue: Where its jobs wait; a worker serves it if ``ARQWAY_QUEUES`` names it.
+        timeout: One attempt is ended after this long, and fails with code ``timeout``.
+        soft_timeout: After this long ``ctx.deadline_near`` is set, so that the job may clean up.
+        retry: What follows a failed attempt; by default nothing.
+
+    Raises:
+        ConfigurationError: The function has another shape, or a name cannot be used.
+    """
+
+    def define(function: JobFunction[PayloadT, ResultT]) -> JobDefinition[PayloadT, ResultT]:
+        if not inspect.iscoroutinefunction(function):
+            raise ConfigurationError(f"{getattr(function, '__qualname__', function)} is not an async function")
+        definition = JobDefinition(
+            kind=kind, function=function, queue=queue, timeout=timeout, soft_timeout=soft_timeout, retry=retry
+        )
+        _ = definition.payload, definition.result_type
+        return definition
+
+    return define
+
+
+def no_resources() -> AbstractAsyncContextManager[None]:
+    """Open nothing."""
+    return nullcontext()
+
+
+class Registry(Mapping[str, JobDefinition[Any, Any]]):
+    """The jobs that a service accepts and a worker runs, by kind.
+
+    Args:
+        jobs: Each kind once.
+        resources: Opens ``ctx.resources``, once per worker process; never called by the service.
+    """
+
+    def __init__(self, jobs: Iterable[JobDefinition[Any, Any]], *, resources: OpenResources = no_resources) -> None:
+        self._jobs: dict[str, JobDefinition[Any, Any]] = {}
+        self.open_resources = resources
+        for definition in jobs:
+            if definition.kind in self._jobs:
+                raise ConfigurationError(f"two jobs have the kind {definition.kind!r}")
+            self._jobs[definition.kind] = definition
+
+    def __getitem__(self, kind: str) -> JobDefinition[Any, Any]:
+        return self._jobs[kind]
+
+    def find(self, kind: str) -> JobDefinition[Any, Any]:
+        """Return the job of this kind. Raises UnknownKind."""
+        try:
+            return self._jobs[kind]
+        except KeyError:
+            raise UnknownKind from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._jobs)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+
+def load_registry(name: str) -> Registry:
+    """Import ``package.module:NAME``. Raises ConfigurationError, in one line, if that gives no Registry."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        registry = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"ARQWAY_JOBS={name} cannot be loaded: {error}") from error
+    if not isinstance(registry, Registry):
+        raise ConfigurationError(f"ARQWAY_JOBS={name} is a {type(registry).__name__}, not a workers.Registry")
+    return registry

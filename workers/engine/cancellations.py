@@ -1,0 +1,30 @@
+"""Cancelling: a request reaches the running job by a message, and by the next renewal if the message is lost."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from workers.backoff import Backoff
+from workers.contract.errors import StoreUnavailable
+from workers.store import JobStore
+
+logger = logging.getLogger("workers.engine")
+
+
+class Cancellations:
+    """Listens for requests to cancel running jobs, for as long as the worker lives."""
+
+    def __init__(self, store: JobStore, cancel: Callable[[str], None]) -> None:
+        self._store = store
+        self._cancel = cancel
+
+    async def run(self) -> None:
+        """Hand each announced job id to ``cancel``. Ends only by cancellation; Redis may come and go."""
+        backoff = Backoff()
+        while True:
+            try:
+                async for job_id in self._store.cancellations():
+                    backoff.reset()
+                    self._cancel(job_id)
+            except StoreUnavailable:
+                await asyncio.sleep(backoff.next_s())

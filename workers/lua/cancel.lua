@@ -1,0 +1,27 @@
+-- Cancels one job: at once where it waits; where it runs, its worker is told.
+-- KEYS[1] queue key
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] arq's result  ARGV[4] its life (ms; 0: not kept)
+-- ARGV[5] retention of the record (ms)
+-- Returns 'cancelled'; 'asked': it runs, and its worker was told; 'finished': it had ended; 'unknown': no such job
+
+local now, id = clock(ARGV[1]), ARGV[2]
+local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt')
+local state = r[1]
+if not state then return 'unknown' end
+if not may_move(state, 'cancelled') then return 'finished' end
+if state == 'running' then
+  redis.call('HSETNX', RECORD .. id, 'cancel_ms', now)
+  redis.call('HSET', RECORD .. id, 'version', r[2] + 1)
+  redis.call('PUBLISH', 'job-cancel', id)
+  return 'asked'
+end
+local envelope = redis.call('GET', ENVELOPE .. id)
+redis.call('HSET', RECORD .. id, 'state', 'cancelled', 'finished_ms', now, 'cancel_ms', now, 'version', r[2] + 1)
+if envelope then redis.call('HSET', RECORD .. id, 'envelope', envelope) end
+redis.call('DEL', ENVELOPE .. id)
+redis.call('ZREM', KEYS[1], id)
+redis.call('ZREM', ABORT, id)
+if tonumber(ARGV[4]) > 0 then redis.call('SET', RESULT .. id, ARGV[3], 'PX', ARGV[4]) end
+add_event(id, 'cancelled', r[3] or 0)
+expire(id, ARGV[5])
+return 'cancelled'

@@ -1,0 +1,74 @@
+-- Takes up to `want` due jobs of one queue for a worker. A claimed id stays in the zset, its score moved to the lease's
+-- end: nobody scans it while it runs, and it is due again by itself when its worker is gone.
+-- KEYS[1] queue key
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] want  ARGV[3] lease (ms)
+-- ARGV[4] worker id  ARGV[5] prefix of this claim's tokens: never used before
+-- Returns {now, score of the queue's first id or -1: empty,
+--          then for each job: id, token, kind ('': not known), attempt, rescues, max attempts ('': not known),
+--          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone}
+
+local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local abort = redis.call('EXISTS', ABORT) == 1
+local answer, got, looked = { now, -1 }, 0, 0
+
+-- A job of a stock producer has no record yet. Its kind stands in its envelope, if that is JSON at all.
+local function adopt(id, envelope, score)
+  local read, job = pcall(cjson.decode, envelope or '')
+  local kind = read and type(job) == 'table' and type(job.f) == 'string' and job.f or ''
+  local created = read and type(job) == 'table' and tonumber(job.et) or now
+  redis.call('HSET', RECORD .. id, 'kind', kind, 'queue', string.match(queue, '^arq:queue:(.+)$') or 'default', 'state',
+    'queued', 'created_ms', string.format('%d', created), 'due_ms', string.format('%d', score), 'version', 1)
+  if envelope then redis.call('PERSIST', ENVELOPE .. id) end
+end
+
+local function read(id)
+  return redis.call('HMGET', RECORD .. id, 'state', 'kind', 'attempt', 'rescues', 'max_attempts', 'created_ms', 'due_ms',
+    'cancel_ms', 'version')
+end
+
+local function take(id, score)
+  local r, envelope = read(id), redis.call('GET', ENVELOPE .. id)
+  if not r[1] then
+    adopt(id, envelope, score)
+    r = read(id)
+  end
+  local state, attempt, rescues = r[1], tonumber(r[3] or 0), tonumber(r[4] or 0)
+  if not may_move(state, 'running') then
+    redis.call('ZREM', queue, id) -- it has ended; a stock client's abort put it back
+    return
+  elseif state == 'running' then
+    local lease_end = tonumber(redis.call('GET', LEASE .. id) or 0)
+    if lease_end > now then
+      redis.call('ZADD', queue, lease_end, id) -- a stock client's abort moved it; its lease still holds
+      return
+    end
+    rescues = rescues + 1
+  end
+  if state ~= 'running' then attempt = attempt + 1 end
+  local token = ARGV[5] .. got
+  redis.call('HSET', RECORD .. id, 'state', 'running', 'attempt', attempt, 'rescues', rescues, 'started_ms', now,
+    'worker', ARGV[4], 'token', token, 'version', r[9] + 1)
+  redis.call('ZADD', queue, now + lease, id)
+  redis.call('SET', LEASE .. id, now + lease, 'PX', lease)
+  add_event(id, 'running', attempt)
+  local cancel = (r[8] or (abort and redis.call('ZSCORE', ABORT, id))) and 1 or 0
+  local at = #answer
+  answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, token, r[2], attempt, rescues
+  answer[at + 6], answer[at + 7], answer[at + 8] = r[5] or '', r[6], r[7]
+  answer[at + 9], answer[at + 10] = cancel, envelope or ''
+  got = got + 1
+end
+
+-- Every id that is looked at leaves the due range, so each turn of the loop reads new ones. The bound on them keeps one
+-- call short when a stock client has put many ended jobs back.
+while got < want and looked < want + 1000 do
+  local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - got)
+  if #due == 0 then break end
+  for i = 1, #due, 2 do take(due[i], tonumber(due[i + 1])) end
+  looked = looked + #due / 2
+end
+
+local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+if #first > 0 then answer[2] = first[2] end
+if #first > 0 and tonumber(first[2]) <= now then wake(queue, 1) else redis.call('DEL', 'wake:' .. queue) end
+return answer

@@ -1,0 +1,17 @@
+-- Records how far jobs are.
+-- ARGV for each job: id, token, progress JSON
+-- Returns for each job: 'written'; 'lost': another attempt owns it
+
+local answer = {}
+for i = 1, #ARGV, 3 do
+  local id = ARGV[i]
+  local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt')
+  if r[1] ~= 'running' or r[2] ~= ARGV[i + 1] then
+    answer[#answer + 1] = 'lost'
+  else
+    redis.call('HSET', RECORD .. id, 'progress', ARGV[i + 2], 'version', r[3] + 1)
+    add_event(id, 'progress', r[4], ARGV[i + 2])
+    answer[#answer + 1] = 'written'
+  end
+end
+return answer

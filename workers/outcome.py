@@ -1,0 +1,103 @@
+"""How an attempt ended, and what follows from it: data and a pure function."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from workers.contract import envelope
+from workers.contract.record import Failure
+from workers.contract.retry import RetryAfter, RetryPolicy
+from workers.contract.states import JobState
+from workers.store import Claim, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The job returned."""
+
+    result_json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job raised ``error``, ran out of time, or could not run at all."""
+
+    failure: Failure
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A person asked for it, and the job has ended or was given up on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Our shutdown ended the attempt; it costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """This worker does not know the kind; a newer one may."""
+
+    delay_ms: int
+
+
+Outcome = Succeeded | Failed | Cancelled | Interrupted | Parked
+
+
+class Retention(NamedTuple):
+    """How long things are kept after the end of a job."""
+
+    record_ms: int
+    arq_result_ms: int
+
+
+def decide(
+    claim: Claim, outcome: Outcome, *, policy: RetryPolicy, random: float, retention: Retention, ended_ms: int
+) -> Settlement:
+    """Return the one write that follows from ``outcome``; ``random``, uniform in [0, 1), jitters a retry's delay."""
+
+    def settle(state: JobState, arq_value: bytes = b"", **fields: Any) -> Settlement:
+        return Settlement(
+            claim.id,
+            claim.token,
+            claim.queue,
+            state,
+            arq_result=_arq_result(claim, state, arq_value, ended_ms) if arq_value and retention.arq_result_ms else b"",
+            keep_result_ms=retention.arq_result_ms,
+            retention_ms=retention.record_ms,
+            **fields,
+        )
+
+    match outcome:
+        case Succeeded(result_json):
+            return settle(JobState.SUCCEEDED, result_json, result_json=result_json)
+        case Failed(failure, error):
+            told = to_json({"code": failure.code, "message": failure.message}).decode()
+            kept: dict[str, Any] = {"failure_json": failure.to_json(), "event_json": told}
+            decision = policy.decide(error, claim.attempt, random)
+            if isinstance(decision, RetryAfter):
+                return settle(JobState.RETRYING, delay_ms=decision.delay_ms, **kept)
+            return settle(JobState.FAILED, envelope.error_json(failure.code, failure.message), **kept)
+        case Cancelled():
+            return settle(JobState.CANCELLED, envelope.CANCELLED_JSON)
+        case Interrupted():
+            return settle(JobState.QUEUED, attempts_back=1, interrupts=1)
+        case Parked(delay_ms):
+            return settle(JobState.QUEUED, attempts_back=1, delay_ms=delay_ms)
+
+
+def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> bytes:
+    return envelope.write_result(
+        job_id=claim.id,
+        kind=claim.kind,
+        queue=claim.queue,
+        attempt=claim.attempt,
+        success=state is JobState.SUCCEEDED,
+        value_json=value,
+        created_ms=claim.created_ms,
+        started_ms=claim.claimed_ms,
+        ended_ms=ended_ms,
+    )

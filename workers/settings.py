@@ -1,0 +1,71 @@
+"""What both processes must agree on, read once from the environment.
+
+``REDIS_URL`` stands without a prefix, as everybody knows it; all else begins with ``ARQWAY_``.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Settings of the worker, shared by the service. All durations are seconds.
+
+    Raises pydantic's ValidationError, naming the variable, for a value that cannot be used.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ARQWAY_", frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
+
+    redis_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("redis_url", "REDIS_URL"),
+        description="Redis or Valkey server; unset: an embedded Valkey is started",
+    )
+    home: Path = Field(
+        Path(".arqway"), description="folder of the embedded server's data, the database and the reports"
+    )
+    jobs: str = Field(
+        "workers.jobs:JOBS", pattern=r"^[\w.]+:\w+$", description="registry to serve: package.module:NAME"
+    )
+    queues: tuple[str, ...] = Field(("default",), description="queues a worker serves, as a JSON list")
+    max_jobs: int = Field(20, ge=1, le=10_000, description="jobs one worker process runs at a time")
+    lease_s: float = Field(
+        10, ge=1, le=3600, description="after so long without a sign of life a worker's jobs are rescued"
+    )
+    max_rescues: int = Field(3, ge=0, description="lost workers after which a job fails with worker_lost")
+    poll_s: PositiveSeconds = Field(0.5, description="how often an idle worker looks for jobs nobody woke it for")
+    drain_s: float = Field(5, ge=0, description="time that running jobs get after SIGTERM before they are handed back")
+    cancel_grace_s: PositiveSeconds = Field(5, description="time a job has to end after it was cancelled or timed out")
+    stall_s: PositiveSeconds = Field(
+        300, description="a worker whose event loop is blocked for so long loses its leases"
+    )
+    unknown_kind_s: PositiveSeconds = Field(
+        3600, description="how long a job of an unknown kind waits for a newer worker"
+    )
+    retention_s: PositiveSeconds = Field(86_400, description="how long the record of a finished job is kept")
+    keep_result_s: float = Field(3600, ge=0, description="how long arq:result:* is kept for stock arq clients")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe level that is logged"
+    )
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith("unix://"):
+            RedisDsn(url.get_secret_value())
+        return url
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return one line about the first setting that cannot be used; never its value, which may be a secret."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    name = "_".join(str(part) for part in problem["loc"]).upper()
+    variable = name if name == "REDIS_URL" else f"ARQWAY_{name}"
+    return f"{variable}: {problem['msg']}"

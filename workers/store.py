@@ -1,0 +1,244 @@
+"""The job store: one typed method per Lua script. The only module that sees raw Redis replies.
+
+All methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal, NamedTuple
+
+from redis.asyncio import Redis
+
+from workers.connection import store_errors
+from workers.contract import keys
+from workers.contract.record import RECORD_FIELDS, JobRecord
+from workers.contract.states import JobState
+from workers.script import Script, Value
+
+_SERVER_CLOCK = 0
+_LISTEN_S = 10.0
+"""Shorter than the socket's time-out, which would take a silent channel for a dead server."""
+
+
+class Submission(NamedTuple):
+    """A job to accept. Due at ``run_at_ms`` or, where that is 0, ``delay_ms`` from now."""
+
+    id: str
+    kind: str
+    queue: str
+    envelope: bytes
+    max_attempts: int
+    run_at_ms: int = 0
+    delay_ms: int = 0
+
+
+class Acceptance(NamedTuple):
+    """When a job was accepted and when it is due, by the server's clock."""
+
+    now_ms: int
+    due_ms: int
+
+
+class Claim(NamedTuple):
+    """A job that this worker now owns, for as long as ``token`` is the record's."""
+
+    id: str
+    token: str
+    kind: str
+    """Empty: a stock producer's envelope could not be read."""
+    attempt: int
+    rescues: int
+    max_attempts: int | None
+    created_ms: int
+    due_ms: int
+    cancel: bool
+    envelope: bytes
+    """Empty: it is gone."""
+    queue: str
+    claimed_ms: int
+
+
+class Claims(NamedTuple):
+    """The answer to one claim."""
+
+    now_ms: int
+    next_due_ms: int | None
+    """Score of the queue's first id afterwards; it may be past, or a running job's lease end."""
+    jobs: list[Claim]
+
+
+class Settlement(NamedTuple):
+    """How an attempt ends. ``state`` is where the job goes; ``delay_ms`` matters where it will run again."""
+
+    id: str
+    token: str
+    queue: str
+    state: JobState
+    delay_ms: int = 0
+    attempts_back: int = 0
+    interrupts: int = 0
+    progress_json: str = ""
+    result_json: str | bytes = ""
+    failure_json: str = ""
+    event_json: str = ""
+    arq_result: bytes = b""
+    keep_result_ms: int = 0
+    retention_ms: int = 0
+
+
+class ProgressWrite(NamedTuple):
+    """How far a job is."""
+
+    id: str
+    token: str
+    progress_json: str
+
+
+class Lease(NamedTuple):
+    """What a worker holds while it runs a job."""
+
+    id: str
+    token: str
+    queue: str
+
+
+SettleAnswer = Literal["settled", "lost", "cancel"]
+RenewAnswer = Literal["renewed", "cancel", "lost"]
+CancelAnswer = Literal["cancelled", "asked", "finished", "unknown"]
+
+
+class JobStore:
+    """The state of all jobs.
+
+    Args:
+        redis: A client that does not decode replies.
+        clock: Unix milliseconds, for tests that move time; by default the server's clock rules.
+    """
+
+    def __init__(self, redis: Redis, *, clock: Callable[[], int] | None = None) -> None:
+        self.redis = redis
+        self._clock = clock or (lambda: _SERVER_CLOCK)
+        self._submit, self._claim, self._settle = Script("submit"), Script("claim"), Script("settle")
+        self._progress, self._renew = Script("progress"), Script("renew")
+        self._cancel, self._step = Script("cancel"), Script("step")
+
+    async def submit(self, jobs: Sequence[Submission]) -> list[Acceptance | None]:
+        """Accept each job, or refuse it as a duplicate of its id. Atomic: one script.
+
+        Returns:
+            For each job its times, or None for a duplicate.
+        """
+        args: list[Value] = [self._clock()]
+        for job in jobs:
+            args += (job.id, job.kind, job.queue, keys.queue(job.queue))
+            args += (job.run_at_ms, job.delay_ms, job.max_attempts, job.envelope)
+        with store_errors():
+            now, *due = await self._submit(self.redis, args=args)
+        return [Acceptance(int(now), int(at)) if at else None for at in due]
+
+    async def claim(self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str) -> Claims:
+        """Take up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
+        args: list[Value] = [self._clock(), want, lease_ms, worker, token_prefix]
+        with store_errors():
+            now, first, *flat = await self._claim(self.redis, [keys.queue(queue)], args)
+        next_due = int(float(first))
+        jobs = [_claim(flat[i : i + 10], queue, int(now)) for i in range(0, len(flat), 10)]
+        return Claims(int(now), None if next_due < 0 else next_due, jobs)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
+        """End attempts. Fenced by token. Atomic for all together: one script.
+
+        Returns:
+            For each: ``settled``; ``lost``, another attempt owns the job; ``cancel``, the job would run again but a
+            person asked to cancel it, so nothing was written.
+        """
+        args: list[Value] = [self._clock()]
+        for s in settlements:
+            args += (s.id, s.token, keys.queue(s.queue), s.state.value)
+            args += s[4:]
+        with store_errors():
+            return [answer.decode() for answer in await self._settle(self.redis, args=args)]
+
+    async def write_progress(self, writes: Sequence[ProgressWrite]) -> list[bool]:
+        """Record progress; False where another attempt owns the job. Fenced by token. Atomic: one script."""
+        with store_errors():
+            answers = await self._progress(self.redis, args=[part for write in writes for part in write])
+        return [answer == b"written" for answer in answers]
+
+    async def renew(self, leases: Sequence[Lease], *, lease_ms: int) -> list[RenewAnswer]:
+        """Make leases last ``lease_ms`` from now. Fenced by token. Atomic: one script."""
+        args: list[Value] = [self._clock(), lease_ms]
+        for lease in leases:
+            args += (lease.id, lease.token, keys.queue(lease.queue))
+        with store_errors():
+            return [answer.decode() for answer in await self._renew(self.redis, args=args)]
+
+    async def cancel(
+        self, job_id: str, queue: str, *, arq_result: bytes, keep_result_ms: int, retention_ms: int
+    ) -> CancelAnswer:
+        """Cancel a waiting job, or ask the worker of a running one to. Atomic: one script."""
+        args: list[Value] = [self._clock(), job_id, arq_result, keep_result_ms, retention_ms]
+        with store_errors():
+            answer: bytes = await self._cancel(self.redis, [keys.queue(queue)], args)
+        return answer.decode()  # type: ignore[return-value]
+
+    async def keep_step(self, job_id: str, token: str, name: str, result_json: bytes) -> bytes | None:
+        """Keep a step's result and return the kept one; None where another attempt owns the job. Fenced by token."""
+        with store_errors():
+            kept: bytes | None = await self._step(self.redis, args=[job_id, token, name, result_json])
+        return kept
+
+    async def read_step(self, job_id: str, name: str) -> bytes | None:
+        """Return the kept result of a step."""
+        with store_errors():
+            return await self.redis.hget(keys.steps(job_id), name)  # type: ignore[misc, no-any-return]
+
+    async def read(self, job_id: str) -> JobRecord | None:
+        """Return one consistent view of a job: one HMGET of its hash and nothing else."""
+        with store_errors():
+            values = await self.redis.hmget(keys.record(job_id), RECORD_FIELDS)  # type: ignore[misc, arg-type]
+        found = {name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
+        return JobRecord.from_hash(job_id, found) if "state" in found else None
+
+    async def next_event(self, job_id: str, after: str, *, block_ms: int) -> str:
+        """Wait for events after the one with id ``after``; return the last one's id, or ``after`` if none came."""
+        with store_errors():
+            found = await self.redis.xread({keys.events(job_id): after}, block=block_ms)
+        return found[0][1][-1][0].decode() if found else after
+
+    async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> None:
+        """Wait until a job of one of the queues may have become due, at most ``timeout_s``."""
+        with store_errors():
+            await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
+
+    async def cancellations(self) -> AsyncIterator[str]:
+        """Give the ids of running jobs that are to be cancelled, as they are announced. None is announced twice."""
+        with store_errors():
+            async with self.redis.pubsub(ignore_subscribe_messages=True) as subscriber:
+                await subscriber.subscribe(keys.CANCEL_CHANNEL)
+                while True:
+                    message = await subscriber.get_message(timeout=_LISTEN_S)
+                    if message is not None:
+                        yield message["data"].decode()
+
+    async def ping(self) -> None:
+        """Return if Redis answers."""
+        with store_errors():
+            await self.redis.ping()
+
+
+def _claim(raw: Sequence[bytes], queue: str, now_ms: int) -> Claim:
+    job_id, token, kind, attempt, rescues, max_attempts, created, due, cancel, envelope = raw
+    return Claim(
+        job_id.decode(),
+        token.decode(),
+        kind.decode(),
+        int(attempt),
+        int(rescues),
+        int(max_attempts) if max_attempts else None,
+        int(created),
+        int(due),
+        bool(int(cancel)),
+        envelope,
+        queue,
+        now_ms,
+    )
