@@ -3,6 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from workers import JobRecord
+from workers.client import JobQueue
+from workers.contract.errors import JobNotFound
+
 _PAUSE_S = 0.005
 
 
@@ -19,3 +23,19 @@ async def wait_until(
                 await asyncio.sleep(_PAUSE_S)
     except TimeoutError:
         raise AssertionError(f"not within {timeout_s:g} s: {description}") from None
+
+
+async def wait_for(jobs: JobQueue, job_id: str, condition: Callable[[JobRecord], bool], description: str) -> JobRecord:
+    """Return the job's record once it exists and ``condition`` holds for it."""
+    found: list[JobRecord] = []
+
+    async def holds() -> bool:
+        try:
+            record = await jobs.read(job_id)
+        except JobNotFound:
+            return False
+        found.append(record)
+        return condition(record)
+
+    await wait_until(holds, f"job {job_id} {description}")
+    return found[-1]

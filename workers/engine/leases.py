@@ -24,6 +24,7 @@ logger = logging.getLogger("workers.engine")
 
 _RENEWALS_PER_LEASE = 4
 _BEAT_S = 0.25
+_BLOCKED_S = 1.0
 _STACK_FRAMES = 6
 
 
@@ -88,7 +89,7 @@ class LeaseKeeper:
                 if not self.stalled:
                     await self._renew(store)
         finally:
-            await redis.aclose()
+            await redis.aclose(close_connection_pool=True)
 
     async def _renew(self, store: JobStore) -> None:
         held = [a for a in list(self._running.values()) if a.elapsed_s >= self._period_s and not a.abandoned]
@@ -110,7 +111,7 @@ class LeaseKeeper:
     def _watch_loop(self) -> None:
         blocked_s = time.monotonic() - self._beat_at_s
         self.stalled = blocked_s > self._stall_s
-        if blocked_s < self._period_s:
+        if blocked_s < _BLOCKED_S:
             self._reported = False
         elif not self._reported:
             self._reported = True

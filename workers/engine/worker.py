@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from signal import Signals
@@ -35,6 +35,7 @@ from workers.store import Claim, JobStore
 logger = logging.getLogger("workers.engine")
 
 _HEALTH_INTERVAL = timedelta(seconds=10)
+_CANCEL_AGAIN_S = 0.1
 _HAND_BACK_S = 5.0
 """How long a stopping worker tries to write its last outcomes while Redis is away; then their leases run out."""
 
@@ -130,9 +131,7 @@ class JobWorker(Worker):
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await _end(tasks)
             await leases.stop()
 
     async def _beat(self) -> None:
@@ -201,3 +200,12 @@ class JobWorker(Worker):
                     await self._slot_freed.wait()
         self._interrupt.clear()
         return not self.tasks
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: one that comes while redis-py connects may turn into a connection error."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
