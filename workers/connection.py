@@ -47,8 +47,8 @@ def open_redis(url: str, *, max_connections: int | None = None) -> ArqRedis:
             url,
             socket_connect_timeout=_CONNECT_TIMEOUT_S,
             socket_timeout=_SOCKET_TIMEOUT_S,
-            socket_keepalive=not url.startswith("unix:"),
             max_connections=max_connections,
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         )
     except ValueError as error:
         raise ConfigurationError(f"REDIS_URL cannot be used: {error}") from None

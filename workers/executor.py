@@ -7,7 +7,7 @@ only ``settle`` talks to the store.
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -21,7 +21,7 @@ from workers.contract.retry import NO_RETRY
 from workers.definition import InvalidResult, JobDefinition, Registry
 from workers.group_commit import GroupCommit
 from workers.logs import bind
-from workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
+from workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide, interrupted
 from workers.store import Claim, JobStore, ProgressWrite, SettleAnswer, Settlement
 
 logger = logging.getLogger("workers.executor")
@@ -85,6 +85,10 @@ class Executor:
             logger.warning("A job that was given up on has ended after all")
         else:
             await self._conclude(attempt, outcome)
+
+    async def hand_back(self, claims: Iterable[Claim]) -> None:
+        """Return jobs that were claimed and not begun, at no cost of an attempt."""
+        await asyncio.gather(*(self._settle(interrupted(claim)) for claim in claims))
 
     def end(self, job_id: str, reason: EndReason, *, token: str | None = None) -> None:
         """Tell a running job to end; nothing happens if it, or the attempt named by ``token``, does not run here."""

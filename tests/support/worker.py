@@ -17,7 +17,6 @@ async def running_worker(registry: Registry, settings: Settings) -> AsyncIterato
     run = asyncio.create_task(worker.async_run())
     try:
         yield worker
-        assert not run.done(), "the worker has ended by itself"
     finally:
         worker.handle_sig(Signals.SIGTERM)
         await run

@@ -162,6 +162,9 @@ class JobWorker(Worker):
             await self._slot_freed.wait()
             return None
         found = await claimer.claim(free)
+        if self._stopping.is_set():  # the claim was under way when the signal came
+            await self.executor.hand_back(found.jobs)
+            return None
         for claim in found.jobs:
             self._start(claim)
         if self.burst and not self.tasks and found.idle_s is None:

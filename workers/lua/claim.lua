@@ -35,6 +35,7 @@ local function take(id, score)
   local state, attempt, rescues = r[1], tonumber(r[3] or 0), tonumber(r[4] or 0)
   if not may_move(state, 'running') then
     redis.call('ZREM', queue, id) -- it has ended; a stock client's abort put it back
+    redis.call('ZREM', ABORT, id)
     return
   elseif state == 'running' then
     local lease_end = tonumber(redis.call('GET', LEASE .. id) or 0)

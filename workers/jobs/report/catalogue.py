@@ -1,0 +1,41 @@
+"""The catalogue of finished reports: one row for each user and version, and only for a report whose file is stored."""
+
+from dataclasses import asdict, dataclass, fields
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from workers.jobs.report import schema
+from workers.jobs.report.database import insert_if_absent
+from workers.jobs.report.entry import CatalogueEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The ``reports`` table of one database."""
+
+    engine: AsyncEngine
+
+    async def find(self, user_id: int, version: int) -> CatalogueEntry | None:
+        """Return the finished report of a user, if there is one of this version."""
+        async with self.engine.connect() as connection:
+            return await self._read(connection, user_id, version)
+
+    async def record(self, entry: CatalogueEntry) -> CatalogueEntry:
+        """Record a report whose file is stored, and return the row that counts.
+
+        Safe to repeat. When two record the same report at once the unique key lets one in, and both get that one's row.
+        """
+        async with self.engine.begin() as connection:
+            await connection.execute(insert_if_absent(connection.dialect.name, schema.reports), asdict(entry))
+            winner = await self._read(connection, entry.user_id, entry.version)
+        assert winner is not None, "the row was inserted or was there"  # noqa: S101
+        return winner
+
+    @staticmethod
+    async def _read(connection: AsyncConnection, user_id: int, version: int) -> CatalogueEntry | None:
+        table = schema.reports.c
+        columns = [table[field.name] for field in fields(CatalogueEntry)]
+        query = select(*columns).where(table.user_id == user_id, table.version == version)
+        row = (await connection.execute(query)).one_or_none()
+        return CatalogueEntry(**row._mapping) if row else None

@@ -1,0 +1,118 @@
+"""Job ``report.generate``: typeset one customer's report and store it once."""
+
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workers import DiscardJob, JobContext, RetryPolicy, job
+from workers.jobs.report.content import REPORT_VERSION, compose
+from workers.jobs.report.entry import CatalogueEntry
+from workers.jobs.report.resources import ReportResources
+from workers.jobs.report.summary import summarise
+
+if TYPE_CHECKING:
+    from workers.jobs.report.press import TypesetReport
+
+STEPS = 5
+
+
+class ReportRequest(BaseModel):
+    """Whose report to make."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user_id: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1, description="Number of the customer")]
+
+
+class Report(BaseModel):
+    """A finished report and where to get it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user_id: int
+    report_url: Annotated[str, Field(description="Where to download the PDF, relative to the service")]
+    object_name: Annotated[str, Field(description="Name of the PDF in the report store")]
+    version: Annotated[int, Field(description="Version of the report's layout and figures")]
+    pages: int
+    bytes: int
+    sha256: Annotated[str, Field(description="SHA-256 of the PDF, in hexadecimal")]
+
+
+@job(
+    "report.generate",
+    timeout=timedelta(seconds=60),
+    soft_timeout=timedelta(seconds=55),
+    retry=RetryPolicy(max_attempts=6, base=timedelta(seconds=1), cap=timedelta(minutes=10), on=(Exception,)),
+)
+async def generate_report(ctx: JobContext[ReportResources], payload: ReportRequest) -> Report:
+    """Typeset one customer's report. Safe to repeat: there is one report for each user and version."""
+    made_before = await find_report(ctx.resources, payload.user_id)
+    if made_before:
+        await ctx.progress(STEPS, total=STEPS, message="Made before")
+        return answer(ctx, made_before)
+
+    orders = await ctx.resources.orders.of_customer(payload.user_id)
+    if not orders:
+        raise DiscardJob("unknown_customer", f"There is no customer {payload.user_id}.")
+    await advance(ctx, 1, "Orders read")
+
+    summary = summarise(payload.user_id, orders, ctx.resources.population)
+    content = compose(summary, orders, ctx.resources.population)
+    await advance(ctx, 2, "Summarised")
+
+    ctx.resources.failures.strike(ctx.job_id, ctx.attempt)
+    charts = await ctx.resources.press.draw_charts(content)
+    await advance(ctx, 3, "Charts drawn")
+
+    document = await ctx.resources.press.typeset(content, charts)
+    await advance(ctx, 4, "Typeset")
+
+    stored = await store_report(ctx.resources, payload.user_id, document)
+    await advance(ctx, 5, "Stored")
+    return answer(ctx, stored)
+
+
+async def advance(ctx: JobContext[ReportResources], step: int, message: str) -> None:
+    """Report a finished step, and begin no other past the soft time limit: an attempt that ends here ends tidily."""
+    await ctx.progress(step, total=STEPS, message=message)
+    if ctx.deadline_near.is_set() and step < STEPS:
+        raise TimeoutError(f"The soft time limit passed after step {step} of {STEPS}: {message}")
+
+
+async def find_report(resources: ReportResources, user_id: int) -> CatalogueEntry | None:
+    """Return the report made before, unless its file was deleted since: then it is made again."""
+    entry = await resources.catalogue.find(user_id, REPORT_VERSION)
+    return entry if entry and await resources.store.head(entry.object_name) else None
+
+
+async def store_report(resources: ReportResources, user_id: int, document: "TypesetReport") -> CatalogueEntry:
+    """Store the file, then record it, so that there is never a row without its file.
+
+    Dying in between leaves a file that the next attempt replaces with the same bytes. Two attempts at once do
+    likewise, and both return the row of whichever recorded first.
+    """
+    entry = CatalogueEntry(
+        user_id=user_id,
+        version=REPORT_VERSION,
+        object_name=f"{user_id}/v{REPORT_VERSION}.pdf",
+        sha256=sha256(document.pdf).hexdigest(),
+        bytes=len(document.pdf),
+        pages=document.pages,
+    )
+    await resources.store.put(entry.object_name, document.pdf)
+    return await resources.catalogue.record(entry)
+
+
+def answer(ctx: JobContext[ReportResources], entry: CatalogueEntry) -> Report:
+    """Return the job's result; its URL is that of this job, also when another job made the file."""
+    return Report(
+        user_id=entry.user_id,
+        report_url=f"/reports/{ctx.job_id}/file",
+        object_name=entry.object_name,
+        version=entry.version,
+        pages=entry.pages,
+        bytes=entry.bytes,
+        sha256=entry.sha256,
+    )

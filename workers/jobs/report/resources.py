@@ -1,0 +1,63 @@
+"""What the report job shares within one worker process: database, store, press, and the figures of all customers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workers.jobs.report.catalogue import Catalogue
+    from workers.jobs.report.failures import FailureInjector
+    from workers.jobs.report.orders import OrderBook
+    from workers.jobs.report.population import Population
+    from workers.jobs.report.press import Press
+    from workers.jobs.report.settings import ReportSettings
+    from workers.jobs.report.storage import ReportStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportResources:
+    """Everything a report is made with; it is ``ctx.resources`` of ``generate_report``."""
+
+    orders: "OrderBook"
+    population: "Population"
+    press: "Press"
+    store: "ReportStore"
+    catalogue: "Catalogue"
+    failures: "FailureInjector"
+
+
+@asynccontextmanager
+async def open_report_resources(settings: "ReportSettings | None" = None) -> AsyncIterator[ReportResources]:
+    """Open everything, with the data set loaded into the database if it is not there yet, and close it all at the end.
+
+    Args:
+        settings: Read from the environment if left out.
+
+    Raises:
+        StoreUnusable: The store's folder cannot be written.
+    """
+    # Only a worker comes here. The HTTP service imports this module for the job's signature, and needs none of these.
+    from workers.jobs.report.catalogue import Catalogue
+    from workers.jobs.report.database import open_database
+    from workers.jobs.report.failures import FailureInjector
+    from workers.jobs.report.orders import OrderBook
+    from workers.jobs.report.population import read_population
+    from workers.jobs.report.press import Press
+    from workers.jobs.report.settings import ReportSettings
+    from workers.jobs.report.storage import open_store
+
+    settings = settings or ReportSettings()
+    store = open_store(settings.store_url)
+    async with open_database(settings.database_url) as engine, Press(settings.typesetters) as press:
+        orders = OrderBook(engine)
+        await orders.load()
+        population = await read_population(engine)
+        yield ReportResources(
+            orders=orders,
+            population=population,
+            press=press,
+            store=store,
+            catalogue=Catalogue(engine),
+            failures=FailureInjector(settings.failure_rate, settings.failure_seed),
+        )

@@ -1,0 +1,103 @@
+"""The store of finished reports: one URL decides between a folder, a bucket (S3, Google, Azure) and memory.
+
+The worker puts reports into it and the HTTP service reads them from it, so nothing here knows about jobs or databases.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+if TYPE_CHECKING:
+    from obstore import GetResult, ObjectMeta
+    from obstore.store import ObjectStore
+
+CHUNK_BYTES = 256 * 1024
+
+
+class StoreUnusable(Exception):  # noqa: N818  like httpx: the name says the state
+    """The store's URL leads nowhere, or to a folder that cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What the store knows of a file without reading it. ``etag`` is a quoted entity tag, ready for HTTP."""
+
+    name: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file being read: its size and entity tag, and its bytes, to be iterated once."""
+
+    file: StoredFile
+    result: "GetResult"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self.result.stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStore:
+    """A place for files by name. A file appears whole or not at all, whoever reads at the same time."""
+
+    url: str
+    objects: "ObjectStore"
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Store a file, replacing one of the same name. Atomic: a local one is written beside its place and renamed."""
+        await self.objects.put_async(name, content)
+
+    async def head(self, name: str) -> StoredFile | None:
+        """Return what is known of a file, or None if there is none."""
+        try:
+            return _describe(await self.objects.head_async(name))
+        except FileNotFoundError:
+            return None
+
+    async def open(self, name: str) -> Download | None:
+        """Open a file for reading, or return None if there is none. No byte is read before the first iteration."""
+        try:
+            result = await self.objects.get_async(name)
+        except FileNotFoundError:
+            return None
+        return Download(_describe(result.meta), result)
+
+
+def open_store(url: str) -> ReportStore:
+    """Open the store at a URL (``file://``, ``memory://``, ``s3://``, ``gs://``, ``az://``). Nothing needs closing.
+
+    Each call on ``memory://`` makes a store of its own.
+
+    Raises:
+        StoreUnusable: the URL names no kind of store that is known, or a folder that cannot be made or written.
+    """
+    from obstore.store import from_url
+
+    if urlsplit(url).scheme == "file":
+        _ensure_writable(Path(url2pathname(urlsplit(url).path)))
+    try:
+        store = from_url(url)
+    except Exception as error:
+        raise StoreUnusable(f"The report store {url!r} cannot be opened: {str(error).splitlines()[0]}") from error
+    return ReportStore(url, store)
+
+
+def _ensure_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreUnusable(f"The report store {folder} cannot be written: {error.strerror}") from error
+
+
+def _describe(meta: "ObjectMeta") -> StoredFile:
+    etag = (meta["e_tag"] or f"{meta['last_modified'].timestamp()}-{meta['size']}").strip('"')
+    return StoredFile(name=meta["path"], size=meta["size"], etag=f'"{etag}"')
