@@ -1,0 +1,161 @@
+"""Reports, in the words of the tutorial: submit, poll by ``task_id``, download."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from fastapi import APIRouter, Depends
+from fastapi import Path as PathParameter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from service.answers import json_answer, pace
+from service.dependencies import queue_of
+from service.errors import ReportNotReady, ReportStoreUnavailable, ReportUnavailable
+from service.openapi import problems
+from service.routes.jobs import SUBMIT_PROBLEMS
+from service.schemas import AcceptedReport, ReportView, report_view
+from service.submission import RawBodyRoute, path_of, submit_endpoint
+from workers.contract.errors import JobNotFound, StoreUnavailable
+from workers.contract.record import JobRecord
+from workers.contract.states import JobState
+from workers.definition import JobDefinition
+
+if TYPE_CHECKING:
+    from workers.jobs.report.storage import ReportStore, StoredFile
+
+logger = logging.getLogger("service.reports")
+
+KIND = "report.generate"
+_PDF = "application/pdf"
+_TAGS: list[str | Enum] = ["reports"]
+_FILE_PROBLEMS = (JobNotFound, ReportUnavailable, ReportNotReady, StoreUnavailable, ReportStoreUnavailable)
+
+
+async def existing_report(
+    task_id: Annotated[str, PathParameter(description="The id that the submission's answer gave")], request: Request
+) -> JobRecord:
+    """Return the report's job. Raises JobNotFound, also for a job of another kind."""
+    record = await queue_of(request).read(task_id)
+    if record.kind != KIND:
+        raise JobNotFound(f"There is no job {record.id}.")
+    return record
+
+
+ExistingReport = Annotated[JobRecord, Depends(existing_report)]
+
+
+def add_report_routes(router: APIRouter, job: JobDefinition[Any, Any]) -> None:
+    """Add the routes for the job that makes reports."""
+    router.add_api_route(
+        "/reports",
+        submit_endpoint(job, _accepted),
+        methods=["POST"],
+        tags=_TAGS,
+        status_code=202,
+        summary="Submit a report",
+        description="Accept the report and return at once; an accepted report is not lost.",
+        operation_id="submit_report",
+        response_model=AcceptedReport,
+        responses=problems(*SUBMIT_PROBLEMS),
+        route_class_override=RawBodyRoute,
+    )
+    router.add_api_route(
+        "/reports/{task_id}",
+        read_report,
+        methods=["GET"],
+        tags=_TAGS,
+        operation_id="read_report",
+        response_model=ReportView,
+        responses=problems(JobNotFound, StoreUnavailable),
+    )
+    router.add_api_route(
+        "/reports/{task_id}/file",
+        download_report,
+        methods=["GET"],
+        tags=_TAGS,
+        operation_id="download_report",
+        response_class=StreamingResponse,
+        responses={200: {"description": "The PDF", "content": {_PDF: {}}}, **problems(*_FILE_PROBLEMS)},
+    )
+    router.add_api_route("/reports/{task_id}/file", describe_report_file, methods=["HEAD"], include_in_schema=False)
+
+
+async def read_report(record: ExistingReport, request: Request) -> Response:
+    """Return the report's state and, with it, its progress, its result or why there is none."""
+    return json_answer(report_view(record, str(request.base_url)), headers=pace(record))
+
+
+async def download_report(record: ExistingReport, request: Request) -> Response:
+    """Send the finished PDF; 304 to a client that names its ETag."""
+    name = _object_name(record)
+    with _store_errors():
+        download = await (await _report_store(request)).open(name)
+    if download is None:
+        raise ReportUnavailable
+    headers = _file_headers(download.file, record)
+    if download.file.etag in request.headers.get("if-none-match", ""):
+        del headers["Content-Length"]
+        return Response(status_code=304, headers=headers)
+    return StreamingResponse(aiter(download), headers=headers, media_type=_PDF)
+
+
+async def describe_report_file(record: ExistingReport, request: Request) -> Response:
+    """Return the headers of the finished PDF."""
+    name = _object_name(record)
+    with _store_errors():
+        stored = await (await _report_store(request)).head(name)
+    if stored is None:
+        raise ReportUnavailable
+    return Response(headers=_file_headers(stored, record), media_type=_PDF)
+
+
+async def _report_store(request: Request) -> "ReportStore":
+    """Return the store of finished reports, opened by the first request that needs it."""
+    state = request.app.state
+    if not hasattr(state, "report_store"):
+        state.report_store = await asyncio.to_thread(_open_store, state.settings.home)
+    return cast("ReportStore", state.report_store)
+
+
+def _open_store(home: Path) -> "ReportStore":
+    from workers.jobs.report.settings import ReportSettings
+    from workers.jobs.report.storage import open_store  # needs an extra, which only this route does
+
+    return open_store(ReportSettings(home=home).store_url)
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Turn whatever a store of any make raises, a missing ``report`` extra included, into ReportStoreUnavailable."""
+    try:
+        yield
+    except Exception as error:
+        logger.exception("The report store cannot be used")
+        raise ReportStoreUnavailable from error
+
+
+def _object_name(record: JobRecord) -> str:
+    if not record.finished:
+        raise ReportNotReady
+    if record.state is not JobState.SUCCEEDED:
+        raise ReportUnavailable
+    return str(record.result["object_name"])
+
+
+def _file_headers(stored: "StoredFile", record: JobRecord) -> dict[str, str]:
+    return {
+        "Content-Length": str(stored.size),
+        "Content-Disposition": f'attachment; filename="report-{int(record.result["user_id"])}.pdf"',
+        "ETag": stored.etag,
+        "Cache-Control": "private, no-cache",
+    }
+
+
+def _accepted(request: Request, record: JobRecord) -> Response:
+    location = path_of(request, f"/reports/{record.id}")
+    return json_answer({"task_id": record.id}, 202, {"Location": location, **pace(record)})
