@@ -22,51 +22,73 @@ class EndReason(Enum):
 
 
 class Attempt:
-    """A claimed job while this process runs it. Implements ``workers.context.AttemptLink``."""
+    """A claimed job while this process runs it. Implements ``workers.context.AttemptLink``.
+
+    Args:
+        claim: What gives the right to run it.
+        store: Where it writes.
+        progress_writer: Shared by all attempts of the process.
+        grace_s: How long the job may take to end once it was told to.
+        overdue: Called when it took longer.
+    """
+
+    reason: EndReason | None = None
+    abandoned = False
+    unwritten: Progress | None = None
+    """The latest report that is not in the record yet; the settlement takes it along."""
+    _task: "asyncio.Task[object] | None" = None
+    _near: Callable[[], None] | None = None
+    _flush_timer: asyncio.TimerHandle | None = None
+    _timers: tuple[asyncio.TimerHandle, ...] = ()
+    _writes = 0
+    _last_write_s = 0.0
+    _deadline_s = _soft_s = 0.0
 
     def __init__(
         self,
         claim: Claim,
         store: JobStore,
         progress_writer: GroupCommit[ProgressWrite, bool],
-        *,
         grace_s: float,
         overdue: "Callable[[Attempt], None]",
     ) -> None:
         self.claim = claim
-        self.reason: EndReason | None = None
-        self.abandoned = False
-        self.unwritten: Progress | None = None
-        """The latest report that is not in the record yet; the settlement takes it along."""
         self._store = store
         self._write = progress_writer
         self._grace_s = grace_s
         self._overdue = overdue
         self._loop = asyncio.get_running_loop()
         self._claimed_s = self._loop.time()
-        self._task: asyncio.Task[object] | None = None
-        self._timers: list[asyncio.TimerHandle] = []
-        self._flush_timer: asyncio.TimerHandle | None = None
-        self._writes = 0
-        self._last_write_s = 0.0
 
     @property
     def elapsed_s(self) -> float:
         """Time since the claim."""
         return self._loop.time() - self._claimed_s
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether the hard limit has passed, though perhaps nothing could end the job."""
+        return self.reason is EndReason.TIMEOUT or self._loop.time() > self._deadline_s
+
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
         """Tell whether the job's code runs in ``task``."""
         return self._task is task
 
-    def begin(self, soft_s: float | None, hard_s: float, deadline_near: asyncio.Event) -> None:
-        """Start the clocks; the calling task is the one that ``end`` cancels."""
-        self._task = asyncio.current_task()
-        self._timers.append(self._loop.call_later(hard_s, self.end, EndReason.TIMEOUT))
-        if soft_s is not None:
-            self._timers.append(self._loop.call_later(soft_s, deadline_near.set))
+    def begin(self, soft_s: float | None, hard_s: float, near: Callable[[], None]) -> None:
+        """Start the clocks. The calling task is the one that ``end`` cancels; ``near`` is called at the soft limit."""
+        self._task, self._near = asyncio.current_task(), near
+        self._deadline_s = self._claimed_s + hard_s
+        self._soft_s = self._claimed_s + soft_s if soft_s is not None else self._deadline_s
         if self.reason is not None and self._task is not None:
             self._task.cancel()  # told to end between the claim and now
+
+    def watch(self) -> None:
+        """Set the timers, if the job still runs. A job that ends in its first step, as short ones do, needs none."""
+        if self._task is None or self._near is None:
+            return
+        self._timers = (self._loop.call_at(self._deadline_s, self.end, EndReason.TIMEOUT),)
+        if self._soft_s < self._deadline_s:
+            self._timers += (self._loop.call_at(self._soft_s, self._near),)
 
     def end(self, reason: EndReason) -> None:
         """Cancel the job's task, once, and give up on it when it has not ended after the grace time."""
@@ -75,7 +97,7 @@ class Attempt:
         self.reason = reason
         if self._task is not None:
             self._task.cancel()
-            self._timers.append(self._loop.call_later(self._grace_s, self._overdue, self))
+            self._timers += (self._loop.call_later(self._grace_s, self._overdue, self),)
 
     def close(self) -> None:
         """Stop the clocks; nothing cancels the task from now on."""

@@ -8,11 +8,14 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
+from pydantic_core import from_json
+
 from workers.connection import open_redis
 from workers.contract import envelope, keys
 from workers.contract.errors import (
     ConfigurationError,
     DuplicateJob,
+    InvalidPayload,
     InvalidSubmission,
     JobFinished,
     JobNotFound,
@@ -45,6 +48,7 @@ class JobQueue:
         self._store = store
         self._settings = settings
         self._submissions = GroupCommit(store.submit)
+        self._reads = GroupCommit(store.read_many)
 
     async def submit(
         self,
@@ -70,11 +74,32 @@ class JobQueue:
             InvalidSubmission: The id, the delay or the moment cannot be used.
             StoreUnavailable: Redis is away. The job may or may not have been accepted.
         """
+        return await self._accept(job, job.write_payload(payload), job_id=job_id, delay=delay, run_at=run_at)
+
+    async def submit_json(self, kind: str, payload_json: bytes, **options: Any) -> JobRecord:
+        """Accept a job by the name of its kind and the JSON of its payload; ``options`` are those of ``submit``.
+
+        Raises:
+            UnknownKind: The registry has no such kind; else as ``submit``.
+        """
+        job = self.registry.find(kind)
+        job.read_payload(payload_json)
+        return await self._accept(job, _strict(payload_json), **options)
+
+    async def _accept(
+        self,
+        job: JobDefinition[Any, Any],
+        payload_json: bytes,
+        *,
+        job_id: str | None = None,
+        delay: timedelta | None = None,
+        run_at: datetime | None = None,
+    ) -> JobRecord:
         submission = Submission(
             id=_checked_id(job_id),
             kind=job.kind,
             queue=job.queue,
-            envelope=job.write_envelope(payload, int(time() * 1000)),
+            envelope=job.write_envelope(payload_json, int(time() * 1000)),
             max_attempts=job.retry.max_attempts,
             run_at_ms=_moment_ms(run_at),
             delay_ms=_delay_ms(delay),
@@ -92,18 +117,9 @@ class JobQueue:
             due_ms=accepted.due_ms,
         )
 
-    async def submit_json(self, kind: str, payload_json: bytes, **options: Any) -> JobRecord:
-        """Accept a job by the name of its kind and the JSON of its payload; ``options`` are those of ``submit``.
-
-        Raises:
-            UnknownKind: The registry has no such kind; else as ``submit``.
-        """
-        job = self.registry.find(kind)
-        return await self.submit(job, job.read_payload(payload_json), **options)
-
     async def read(self, job_id: str) -> JobRecord:
         """Return the job's record. Raises JobNotFound."""
-        record = await self._store.read(job_id) if keys.is_job_id(job_id) else None
+        record = await self._reads(job_id) if keys.is_job_id(job_id) else None
         if record is None:
             raise JobNotFound(f"There is no job {job_id[:128]}.")
         return record
@@ -161,6 +177,16 @@ async def open_queue(settings: Settings, registry: Registry) -> AsyncIterator[Jo
         yield JobQueue(JobStore(redis), registry, settings)
     finally:
         await redis.aclose()
+
+
+def _strict(payload_json: bytes) -> bytes:
+    """Refuse the NaN and Infinity that pydantic reads and no JSON allows: other readers of the envelope could not."""
+    if b"NaN" in payload_json or b"Infinity" in payload_json:
+        try:
+            from_json(payload_json, allow_inf_nan=False)
+        except ValueError:
+            raise InvalidPayload("NaN and Infinity are not JSON.") from None
+    return payload_json
 
 
 def _cancelled_result(record: JobRecord) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any, Generic, ParamSpec, Protocol, cast, get_type_hints
 
 from pydantic import TypeAdapter
@@ -74,9 +75,12 @@ class JobContext(Generic[ResourcesT]):
         self.kind = kind
         self.attempt = attempt
         self.max_attempts = max_attempts
-        self.deadline_near = asyncio.Event()
-        """Set at the soft time limit: time to clean up."""
         self.link = link or LocalAttempt()
+
+    @cached_property
+    def deadline_near(self) -> asyncio.Event:
+        """Set at the soft time limit: time to clean up."""
+        return asyncio.Event()
 
     async def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
         """Report how far the job is.

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
+from typing_extensions import TypedDict
 
 from workers.contract import keys
 from workers.contract.errors import ConfigurationError, InvalidPayload, UnknownKind
@@ -80,12 +82,17 @@ class JobDefinition(Generic[PayloadT, ResultT]):
     def _result(self) -> TypeAdapter[ResultT]:
         return TypeAdapter(self.result_type)
 
-    def read_payload(self, value_json: bytes) -> PayloadT:
+    @cached_property
+    def _own_envelope(self) -> TypeAdapter[Any]:
+        only_arguments: Any = GenericAlias(tuple, (self.payload_type,))
+        return TypeAdapter(TypedDict("Envelope", {"a": only_arguments}))  # type: ignore[operator]
+
+    def read_payload(self, payload_json: bytes) -> PayloadT:
         """Validate a payload's JSON. Raises InvalidPayload."""
         try:
-            return self.payload.validate_json(value_json)
+            return self.payload.validate_json(payload_json)
         except ValidationError as error:
-            raise InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False)) from None
+            raise _misfit(error) from None
 
     def read_envelope(self, envelope: bytes) -> PayloadT:
         """Validate the payload inside an envelope: its first argument or, from a stock producer, its keywords.
@@ -93,28 +100,43 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         Raises InvalidPayload, also for anything that is not JSON. Nothing is ever unpickled.
         """
         try:
-            fields = from_json(envelope, cache_strings="keys")
-            value = fields["a"][0] if fields["a"] else fields["k"]
-        except (ValueError, KeyError, TypeError, IndexError):
-            raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
-        return self.read_payload(to_json(value))
+            return cast(PayloadT, self._own_envelope.validate_json(envelope)["a"][0])  # one pass over the usual form
+        except ValidationError:
+            return self.read_payload(_payload_in(envelope))
 
-    def write_envelope(self, payload: PayloadT, now_ms: int) -> bytes:
-        """Return the envelope for ``arq:job:{id}``. Raises InvalidPayload for what the payload type does not allow."""
+    def write_payload(self, payload: PayloadT) -> bytes:
+        """Return the payload as JSON. Raises InvalidPayload for what the payload type would not read back."""
         try:
-            value = self.payload.dump_json(self.payload.validate_python(payload), warnings="error")
+            value = self.payload.dump_json(payload, by_alias=True, round_trip=True, warnings="error")
+            self.payload.validate_json(value)
         except ValidationError as error:
-            raise InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False)) from None
+            raise _misfit(error) from None
         except PydanticSerializationError:
             raise InvalidPayload("The payload cannot be written as JSON.") from None
-        return b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (self.kind.encode(), value, now_ms)
+        return value
+
+    def write_envelope(self, payload_json: bytes, now_ms: int) -> bytes:
+        """Return the envelope for ``arq:job:{id}`` around a payload that was validated."""
+        return b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (self.kind.encode(), payload_json, now_ms)
 
     def write_result(self, result: ResultT) -> bytes:
         """Return the result as JSON. Raises InvalidResult for what the result type does not allow."""
         try:
-            return self._result.dump_json(result, warnings="error")
+            return self._result.dump_json(result, by_alias=True, warnings="error")
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise InvalidResult(str(error)) from error
+
+
+def _misfit(error: ValidationError) -> InvalidPayload:
+    return InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False))
+
+
+def _payload_in(envelope: bytes) -> bytes:
+    try:
+        fields = from_json(envelope, allow_inf_nan=False)
+        return to_json(fields["a"][0] if fields["a"] else fields["k"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
 
 
 def _annotations(function: Callable[..., Any]) -> tuple[Any, Any]:

@@ -7,21 +7,21 @@ only ``settle`` talks to the store.
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from workers.attempt import Attempt, EndReason
-from workers.backoff import Backoff
 from workers.context import JobContext
-from workers.contract.errors import DiscardJob, InvalidPayload, JobTimedOut, RetryJob, StoreUnavailable
+from workers.contract.errors import DiscardJob, InvalidPayload, JobTimedOut, RetryJob
 from workers.contract.record import Failure
 from workers.contract.retry import NO_RETRY
 from workers.definition import InvalidResult, JobDefinition, Registry
 from workers.group_commit import GroupCommit
 from workers.logs import bind
-from workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide, interrupted
+from workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
+from workers.settler import Settler
 from workers.store import Claim, JobStore, ProgressWrite, SettleAnswer, Settlement
 
 logger = logging.getLogger("workers.executor")
@@ -50,7 +50,8 @@ class Executor:
         resources: ``ctx.resources`` of every job.
         limits: Bounds that are not the job's own.
         random: Jitters retry delays; seeded in tests.
-        released: Called with a claim's id when this process has finished with it, whatever came of it.
+        settled: Called when an outcome has been written.
+        released: Called with a job's id when it does not run here any more; its outcome may still be on its way.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Executor:
         *,
         random: Random | None = None,
         released: Callable[[str], None] = lambda _job_id: None,
+        settled: Callable[[], None] = lambda: None,
     ) -> None:
         self.running: dict[str, Attempt] = {}
         self._store = store
@@ -70,25 +72,37 @@ class Executor:
         self._limits = limits
         self._random = (random or Random()).random  # noqa: S311 - jitter, not a secret
         self._released = released
-        self._settlements = GroupCommit(store.settle)
+        self._noticed = settled
+        self._settler = Settler(store, self._settled)
         self._progress: GroupCommit[ProgressWrite, bool] = GroupCommit(store.write_progress)
-        self._abandonments: set[asyncio.Task[None]] = set()
+
+    @property
+    def backlog(self) -> int:
+        """How many ended attempts are not written yet."""
+        return self._settler.backlog
+
+    def start(self, claims: Sequence[Claim]) -> list[asyncio.Task[None]]:
+        """Run claimed jobs, each in a task of its own."""
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self.execute(claim)) for claim in claims]
+        loop.call_soon(self._watch, claims)
+        return tasks
 
     async def execute(self, claim: Claim) -> None:
-        """Run one claimed job and settle it. Never raises, but for the cancellation of the calling task."""
+        """Run one claimed job, and hand its outcome over to be settled. Never raises."""
         bind(job_id=claim.id, kind=claim.kind, attempt=claim.attempt)
-        attempt = self.running[claim.id] = Attempt(
-            claim, self._store, self._progress, grace_s=self._limits.cancel_grace_s, overdue=self._abandon
-        )
+        attempt = Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon)
+        self.running[claim.id] = attempt
         outcome = await self.perform(attempt)
         if attempt.abandoned:
             logger.warning("A job that was given up on has ended after all")
         else:
-            await self._conclude(attempt, outcome)
+            self._conclude(attempt, outcome)
 
-    async def hand_back(self, claims: Iterable[Claim]) -> None:
+    def hand_back(self, claims: Sequence[Claim]) -> None:
         """Return jobs that were claimed and not begun, at no cost of an attempt."""
-        await asyncio.gather(*(self._settle(interrupted(claim)) for claim in claims))
+        for claim in claims:
+            self._conclude(Attempt(claim, self._store, self._progress, 0, self._abandon), Interrupted())
 
     def end(self, job_id: str, reason: EndReason, *, token: str | None = None) -> None:
         """Tell a running job to end; nothing happens if it, or the attempt named by ``token``, does not run here."""
@@ -98,10 +112,8 @@ class Executor:
 
     async def drained(self) -> None:
         """Return when every outcome so far is written."""
-        while self._abandonments:
-            await asyncio.wait(self._abandonments)
         await self._progress.drained()
-        await self._settlements.drained()
+        await self._settler.drained()
 
     async def perform(self, attempt: Attempt) -> Outcome:
         """Run the job, and return what came of it. Never raises."""
@@ -127,10 +139,9 @@ class Executor:
             max_attempts=definition.retry.max_attempts,
             link=attempt,
         )
-        loop, limit_s = asyncio.get_running_loop(), definition.timeout.total_seconds()
+        limit_s = definition.timeout.total_seconds()
         soft_s = definition.soft_timeout.total_seconds() if definition.soft_timeout else None
-        deadline_s = loop.time() + limit_s
-        attempt.begin(soft_s, limit_s, ctx.deadline_near)
+        attempt.begin(soft_s, limit_s, lambda: ctx.deadline_near.set())
         try:
             result = await definition(ctx, payload)
         except BaseException as error:
@@ -138,12 +149,17 @@ class Executor:
         finally:
             attempt.close()
         # A job that blocked the loop, or swallowed its cancellation, may come back after its time with a result.
-        if attempt.reason is EndReason.TIMEOUT or loop.time() > deadline_s:
+        if attempt.timed_out:
             return _ended(EndReason.TIMEOUT, limit_s)
         try:
             return Succeeded(definition.write_result(result))
         except InvalidResult as error:
             return _refused("invalid_result", "The job's result cannot be written as JSON.", str(error))
+
+    def _watch(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            if attempt := self.running.get(claim.id):
+                attempt.watch()
 
     def _unknown_kind(self, claim: Claim) -> Outcome:
         if not claim.kind:
@@ -160,20 +176,23 @@ class Executor:
             "A job did not end when told to, and is given up on; it still holds memory and may hold the loop",
             extra={"job_id": attempt.claim.id, "kind": attempt.claim.kind, "reason": reason.value},
         )
-        definition = self._registry[attempt.claim.kind]
-        task = asyncio.create_task(self._conclude(attempt, _ended(reason, definition.timeout.total_seconds())))
-        self._abandonments.add(task)
-        task.add_done_callback(self._abandonments.discard)
+        limit_s = self._registry[attempt.claim.kind].timeout.total_seconds()
+        self._conclude(attempt, _ended(reason, limit_s))
 
-    async def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
-        answer = await self._settle(self._decide(attempt, outcome))
+    def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Free the slot, and have the outcome written."""
+        self._settler.add(self._decide(attempt, outcome), (attempt, outcome))
+        self._released(attempt.claim.id)
+
+    def _settled(self, about: tuple[Attempt, Outcome], answer: SettleAnswer) -> None:
+        attempt, outcome = about
         if answer == "cancel":
-            outcome = Cancelled()
-            answer = await self._settle(self._decide(attempt, outcome))
+            self._settler.add(self._decide(attempt, Cancelled()), (attempt, Cancelled()))
+            return
         if self.running.get(attempt.claim.id) is attempt:
             del self.running[attempt.claim.id]
         self._log(attempt, outcome, answer)
-        self._released(attempt.claim.id)
+        self._noticed()
 
     def _decide(self, attempt: Attempt, outcome: Outcome) -> Settlement:
         definition = self._registry.get(attempt.claim.kind)
@@ -186,18 +205,6 @@ class Executor:
             ended_ms=attempt.claim.claimed_ms + int(attempt.elapsed_s * 1000),
         )
         return settlement._replace(progress_json=attempt.unwritten.to_json()) if attempt.unwritten else settlement
-
-    async def _settle(self, settlement: Settlement) -> SettleAnswer:
-        """Write the outcome, however long Redis is away.
-
-        After a connection broke in the middle, ``lost`` may only mean that the first try did arrive.
-        """
-        backoff = Backoff()
-        while True:
-            try:
-                return await self._settlements(settlement)
-            except StoreUnavailable:
-                await asyncio.sleep(backoff.next_s())
 
     def _log(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
         if answer == "lost":

@@ -84,14 +84,9 @@ def decide(
         case Cancelled():
             return settle(JobState.CANCELLED, envelope.CANCELLED_JSON)
         case Interrupted():
-            return interrupted(claim)
+            return settle(JobState.QUEUED, attempts_back=1, interrupts=1)
         case Parked(delay_ms):
             return settle(JobState.QUEUED, attempts_back=1, delay_ms=delay_ms)
-
-
-def interrupted(claim: Claim) -> Settlement:
-    """Return the write that gives a job back at once, at no cost of an attempt."""
-    return Settlement(claim.id, claim.token, claim.queue, JobState.QUEUED, attempts_back=1, interrupts=1)
 
 
 def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> bytes:

@@ -194,10 +194,16 @@ class JobStore:
 
     async def read(self, job_id: str) -> JobRecord | None:
         """Return one consistent view of a job: one HMGET of its hash and nothing else."""
+        return (await self.read_many([job_id]))[0]
+
+    async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return a view of each job, in one round trip; each is consistent in itself."""
         with store_errors():
-            values = await self.redis.hmget(keys.record(job_id), RECORD_FIELDS)  # type: ignore[misc, arg-type]
-        found = {name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
-        return JobRecord.from_hash(job_id, found) if "state" in found else None
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for job_id in job_ids:
+                    pipe.hmget(keys.record(job_id), RECORD_FIELDS)  # type: ignore[arg-type]
+                hashes = await pipe.execute()
+        return [_record(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
 
     async def next_event(self, job_id: str, after: str, *, block_ms: int) -> str:
         """Wait for events after the one with id ``after``; return the last one's id, or ``after`` if none came."""
@@ -224,6 +230,11 @@ class JobStore:
         """Return if Redis answers."""
         with store_errors():
             await self.redis.ping()
+
+
+def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
+    found = {name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
+    return JobRecord.from_hash(job_id, found) if "state" in found else None
 
 
 def _claim(raw: Sequence[bytes], queue: str, now_ms: int) -> Claim:

@@ -134,7 +134,7 @@ async def test_a_job_that_will_not_end_is_given_up_on(run_one: RunOne, caplog: p
     assert "given up on" in caplog.text
 
 
-@pytest.mark.parametrize("value", [object(), {1: {2}}, float("nan"), "text"], ids=repr)
+@pytest.mark.parametrize("value", [object(), {1: {2}}, float("nan"), "text"], ids=["object", "set", "nan", "text"])
 async def test_a_result_of_another_type_is_a_failure(value: Any, run_one: RunOne) -> None:
     """A result that its annotation cannot write as JSON fails the job with invalid_result, without a retry."""
 

@@ -52,19 +52,20 @@ def write_result(
     ended_ms: int,
 ) -> bytes:
     """Return what stock arq clients read from ``arq:result:{id}``. The arguments stay in the record's envelope."""
-    fields = {
-        "t": attempt,
-        "f": kind,
-        "a": [],
-        "k": {},
-        "s": success,
-        "et": created_ms,
-        "st": started_ms,
-        "ft": ended_ms,
-        "q": queue,
-        "id": job_id,
-    }
-    return json.dumps(fields, separators=(",", ":")).encode()[:-1] + b',"r":%b}' % value_json
+    names = _quoted(kind), _quoted(queue), _quoted(job_id)
+    times = created_ms, started_ms, ended_ms
+    flag = b"true" if success else b"false"
+    return b'{"t":%d,"f":%b,"q":%b,"id":%b,"et":%d,"st":%d,"ft":%d,"a":[],"k":{},"s":%b,"r":%b}' % (
+        attempt,
+        *names,
+        *times,
+        flag,
+        value_json,
+    )
+
+
+def _quoted(text: str) -> bytes:
+    return b'"%b"' % text.encode() if text.isidentifier() else json.dumps(text).encode()
 
 
 def error_json(code: str, message: str) -> bytes:

@@ -30,12 +30,14 @@ from workers.engine.wakeup import Wakeup
 from workers.executor import Executor, Limits
 from workers.outcome import Retention
 from workers.settings import Settings
-from workers.store import Claim, JobStore
+from workers.store import JobStore
 
 logger = logging.getLogger("workers.engine")
 
 _HEALTH_INTERVAL = timedelta(seconds=10)
 _CANCEL_AGAIN_S = 0.1
+_BACKLOG_PER_SLOT = 4
+"""Ended jobs that wait to be settled, for each slot, before no more are claimed: Redis is slower than the jobs."""
 _HAND_BACK_S = 5.0
 """How long a stopping worker tries to write its last outcomes while Redis is away; then their leases run out."""
 
@@ -79,7 +81,14 @@ class JobWorker(Worker):
         async with AsyncExitStack() as stack:
             self.ctx["redis"] = self.pool
             resources = await stack.enter_async_context(self.registry.open_resources())
-            self.executor = Executor(self.store, self.registry, resources, self._limits(), released=self._released)
+            self.executor = Executor(
+                self.store,
+                self.registry,
+                resources,
+                self._limits(),
+                released=self._released,
+                settled=self._slot_freed.set,
+            )
             await stack.enter_async_context(self._duties())
             logger.info("Worker started", extra={"worker": self.worker_id, "kinds": len(self.registry)})
             await self._claim_until_stopped()
@@ -157,22 +166,18 @@ class JobWorker(Worker):
     async def _fill_slots(self, claimer: Claimer) -> Found | None:
         """Claim into the free slots; None if there is none, after one has been freed."""
         free = self.max_jobs - len(self.tasks)
-        if free <= 0:
+        if free <= 0 or self.executor.backlog > _BACKLOG_PER_SLOT * self.max_jobs:
             self._slot_freed.clear()
             await self._slot_freed.wait()
             return None
         found = await claimer.claim(free)
         if self._stopping.is_set():  # the claim was under way when the signal came
-            await self.executor.hand_back(found.jobs)
+            self.executor.hand_back(found.jobs)
             return None
-        for claim in found.jobs:
-            self._start(claim)
+        self.tasks.update(zip((claim.id for claim in found.jobs), self.executor.start(found.jobs), strict=True))
         if self.burst and not self.tasks and found.idle_s is None:
             self._stopping.set()
         return found
-
-    def _start(self, claim: Claim) -> None:
-        self.tasks[claim.id] = self.loop.create_task(self.executor.execute(claim))
 
     def _released(self, job_id: str) -> None:
         self.tasks.pop(job_id, None)

@@ -1,0 +1,70 @@
+"""`compose.yaml` for real: Redis, the API and two workers in containers."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.support.processes import arqway
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+Compose = Callable[..., str]
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("docker")]
+
+
+@pytest.fixture
+def port() -> int:
+    """A free port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        found: int = probe.getsockname()[1]
+        return found
+
+
+@pytest.fixture
+def compose(port: int) -> Iterator[Compose]:
+    """``compose(*arguments)`` on a project of its own, with its volumes removed afterwards."""
+    program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+    environment = {**os.environ, "ARQWAY_PORT": str(port), "COMPOSE_PROJECT_NAME": f"arqway-{uuid4().hex[:8]}"}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [*program, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield run
+    run("down", "--volumes", "--timeout", "20")
+
+
+async def test_compose_serves_reports_with_two_workers(compose: Compose, port: int, tmp_path: Path) -> None:
+    """All services come up, the doctor finds nothing wrong, a report is made and downloaded, on 127.0.0.1 only."""
+    url = f"http://127.0.0.1:{port}"
+
+    async def ready() -> bool:
+        try:
+            async with httpx.AsyncClient() as client:
+                return (await client.get(f"{url}/readyz")).is_success
+        except httpx.TransportError:
+            return False
+
+    compose("up", "--detach", "--build", "--scale", "worker=2")
+    await wait_until(ready, "the API in its container is ready", timeout_s=60)
+
+    assert len(compose("ps", "--quiet", "worker").split()) == 2
+    assert compose("port", "api", "8000").strip() == f"127.0.0.1:{port}"
+    assert "WRONG" not in compose("exec", "-T", "worker", "arqway", "doctor")
+
+    async with httpx.AsyncClient(base_url=url) as client:
+        job = (await client.post("/reports", json={"user_id": 14048})).json()["task_id"]
+        with arqway(tmp_path, "watch", job, "--url", url) as watch:
+            assert await watch.ends(timeout_s=60) == 0, watch.output
+        assert (await client.get(f"/reports/{job}/file")).content.startswith(b"%PDF-")
