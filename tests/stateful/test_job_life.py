@@ -49,8 +49,8 @@ class JobLife(RuleBasedStateMachine):
 
     def owns(self, claim: Claim) -> bool:
         """Tell whether the claim is still the one that may write."""
-        token = self.raw.hget(keys.record(claim.id), "token")
-        return token == claim.token.encode()
+        state, token = self.raw.hmget(keys.record(claim.id), "state", "token")  # type: ignore[misc]
+        return (state, token) == (b"running", claim.token.encode())
 
     @initialize()
     def begin(self) -> None:

@@ -18,7 +18,8 @@ field               value
 ``result``          JSON, after success
 ``failure``         JSON: ``Failure``, of the last failed attempt
 ``worker``          id of the worker that runs or last ran it
-``token``           names the one attempt that may write; only while running. Never leaves the worker
+``token``           names the one attempt that may write while the job runs. Never leaves the worker
+``steps``           1 where ``job-steps:{id}`` exists
 ``version``         counts the writes, from 1
 ``envelope``        what was in ``arq:job:{id}``, kept when the job has ended
 ==================  ==================================================================================
@@ -140,7 +141,7 @@ def _encode(value: Any) -> str:
 
 
 RECORD_FIELDS = tuple("result" if f.name == "result_json" else f.name for f in fields(JobRecord) if f.name != "id")
-"""The fields that a reader of the record asks for: all but ``token`` and ``envelope``."""
+"""The fields that a reader of the record asks for: all but ``token``, ``steps`` and ``envelope``."""
 
 _FIELD_SET = frozenset(RECORD_FIELDS)
 _DECODERS: Mapping[str, Any] = {

@@ -5,7 +5,7 @@
 -- Returns 'cancelled'; 'asked': it runs, and its worker was told; 'finished': it had ended; 'unknown': no such job
 
 local now, id = clock(ARGV[1]), ARGV[2]
-local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt')
+local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt', 'steps')
 local state = r[1]
 if not state then return 'unknown' end
 if not may_move(state, 'cancelled') then return 'finished' end
@@ -23,5 +23,5 @@ redis.call('ZREM', KEYS[1], id)
 redis.call('ZREM', ABORT, id)
 if tonumber(ARGV[4]) > 0 then redis.call('SET', RESULT .. id, ARGV[3], 'PX', ARGV[4]) end
 add_event(id, 'cancelled', r[3] or 0)
-expire(id, ARGV[5])
+expire(id, ARGV[5], r[4])
 return 'cancelled'

@@ -9,7 +9,7 @@
 
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local abort = redis.call('EXISTS', ABORT) == 1
-local answer, got, looked = { now, -1 }, 0, 0
+local answer, leased, got, looked = { now, -1 }, {}, 0, 0
 
 -- A job of a stock producer has no record yet. Its kind stands in its envelope, if that is JSON at all.
 local function adopt(id, envelope, score)
@@ -40,7 +40,7 @@ local function take(id, score)
   elseif state == 'running' then
     local lease_end = tonumber(redis.call('GET', LEASE .. id) or 0)
     if lease_end > now then
-      redis.call('ZADD', queue, lease_end, id) -- a stock client's abort moved it; its lease still holds
+      leased[#leased + 1], leased[#leased + 2] = lease_end, id -- a stock client's abort moved it; its lease still holds
       return
     end
     rescues = rescues + 1
@@ -49,7 +49,7 @@ local function take(id, score)
   local token = ARGV[5] .. got
   redis.call('HSET', RECORD .. id, 'state', 'running', 'attempt', attempt, 'rescues', rescues, 'started_ms', now,
     'worker', ARGV[4], 'token', token, 'version', r[9] + 1)
-  redis.call('ZADD', queue, now + lease, id)
+  leased[#leased + 1], leased[#leased + 2] = now + lease, id
   redis.call('SET', LEASE .. id, now + lease, 'PX', lease)
   add_event(id, 'running', attempt)
   local cancel = (r[8] or (abort and redis.call('ZSCORE', ABORT, id))) and 1 or 0
@@ -66,6 +66,8 @@ while got < want and looked < want + 1000 do
   local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - got)
   if #due == 0 then break end
   for i = 1, #due, 2 do take(due[i], tonumber(due[i + 1])) end
+  call_with_many('ZADD', queue, leased)
+  leased = {}
   looked = looked + #due / 2
 end
 

@@ -16,12 +16,23 @@ local function may_move(before, after)
   return MOVES[before] ~= nil and MOVES[before][after] == true
 end
 
--- The stream is capped by whole nodes, so a few more than EVENTS_KEPT may lie there.
 local function add_event(id, name, attempt, data)
   if data then
-    redis.call('XADD', EVENTS .. id, 'MAXLEN', '~', EVENTS_KEPT, '*', 'name', name, 'attempt', attempt, 'data', data)
+    redis.call('XADD', EVENTS .. id, '*', 'name', name, 'attempt', attempt, 'data', data)
   else
-    redis.call('XADD', EVENTS .. id, 'MAXLEN', '~', EVENTS_KEPT, '*', 'name', name, 'attempt', attempt)
+    redis.call('XADD', EVENTS .. id, '*', 'name', name, 'attempt', attempt)
+  end
+end
+
+-- Called where a job that goes on has added an event. Whole nodes go, so a few more than EVENTS_KEPT may stay.
+local function trim_events(id)
+  redis.call('XTRIM', EVENTS .. id, 'MAXLEN', '~', EVENTS_KEPT)
+end
+
+-- Calls a command that takes many arguments, in portions that fit Lua's stack.
+local function call_with_many(command, key, arguments)
+  for i = 1, #arguments, 1000 do
+    redis.call(command, key, unpack(arguments, i, math.min(i + 999, #arguments)))
   end
 end
 
@@ -32,8 +43,8 @@ local function wake(queue, jobs)
 end
 
 -- The record and all that lies beside it goes `retention` ms from now.
-local function expire(id, retention)
+local function expire(id, retention, has_steps)
   redis.call('PEXPIRE', RECORD .. id, retention)
   redis.call('PEXPIRE', EVENTS .. id, retention)
-  redis.call('PEXPIRE', STEPS .. id, retention)
+  if has_steps then redis.call('PEXPIRE', STEPS .. id, retention) end
 end

@@ -11,6 +11,7 @@ for i = 1, #ARGV, 3 do
   else
     redis.call('HSET', RECORD .. id, 'progress', ARGV[i + 2], 'version', r[3] + 1)
     add_event(id, 'progress', r[4], ARGV[i + 2])
+    trim_events(id)
     answer[#answer + 1] = 'written'
   end
 end

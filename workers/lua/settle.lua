@@ -8,21 +8,24 @@
 
 local PER_JOB = 14
 local now, answer, due, abort = clock(ARGV[1]), {}, {}, redis.call('EXISTS', ABORT) == 1
+local ended, dead_keys = {}, {}
 
 local function finish(id, queue, fields, arq_result, keep, retention)
   fields[#fields + 1], fields[#fields + 2] = 'finished_ms', now
   local envelope = redis.call('GET', ENVELOPE .. id)
   if envelope then fields[#fields + 1], fields[#fields + 2] = 'envelope', envelope end
   redis.call('HSET', RECORD .. id, unpack(fields))
-  redis.call('DEL', ENVELOPE .. id, LEASE .. id)
-  redis.call('ZREM', queue, id)
+  dead_keys[#dead_keys + 1], dead_keys[#dead_keys + 2] = ENVELOPE .. id, LEASE .. id
+  ended[queue] = ended[queue] or {}
+  table.insert(ended[queue], id)
   if abort then redis.call('ZREM', ABORT, id) end
   if arq_result ~= '' and keep > 0 then redis.call('SET', RESULT .. id, arq_result, 'PX', keep) end
 end
 
 local function settle(i)
   local id, queue, state = ARGV[i], ARGV[i + 2], ARGV[i + 3]
-  local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt', 'interrupts', 'cancel_ms')
+  local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt', 'interrupts', 'cancel_ms',
+    'steps')
   if r[1] ~= 'running' or r[2] ~= ARGV[i + 1] or not may_move('running', state) then return 'lost' end
   local terminal = next(MOVES[state]) == nil
   if not terminal and r[6] then return 'cancel' end
@@ -46,12 +49,13 @@ local function settle(i)
     redis.call('ZADD', queue, at, id)
     if at <= now then due[queue] = (due[queue] or 0) + 1 end
   end
-  redis.call('HDEL', RECORD .. id, 'token')
   add_event(id, state, r[4], ARGV[i + 10] ~= '' and ARGV[i + 10] or nil)
-  if terminal then expire(id, ARGV[i + 13]) end
+  if terminal then expire(id, ARGV[i + 13], r[7]) else trim_events(id) end
   return 'settled'
 end
 
 for i = 2, #ARGV, PER_JOB do answer[#answer + 1] = settle(i) end
+for queue, ids in pairs(ended) do call_with_many('ZREM', queue, ids) end
+if #dead_keys > 0 then call_with_many('DEL', dead_keys[1], dead_keys) end
 for queue, jobs in pairs(due) do wake(queue, jobs) end
 return answer

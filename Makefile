@@ -1,0 +1,43 @@
+# `make` prints what there is. Needs Python 3.11 or later and nothing else; everything else goes into .venv.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## make one report from start to PDF and show how it goes
+	@$(BIN)/arqway demo
+
+up: $(INSTALLED) ## run the server, the API and a worker until Ctrl-C
+	@$(BIN)/arqway up
+
+test: $(INSTALLED) ## run the tests; make test ARGS="-k cancel" runs some
+	@$(BIN)/pytest -n auto $(ARGS)
+
+check: $(INSTALLED) ## check format, lint, types and the import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## format the code, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what was built and installed; data in .arqway stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Arqway needs Python 3.11 or later; $(PYTHON) is not: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into .venv ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded,report,dev]' -c constraints.txt
+	@touch $@

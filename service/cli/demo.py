@@ -1,0 +1,104 @@
+"""``arqway demo``: one report from start to PDF, on a stack of its own that ends with it."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+
+from service.cli.addresses import base_url, free_port
+from service.cli.api_client import ApiClient, JobView
+from service.cli.errors import INTERRUPTED, WRONG_INPUT, CommandError
+from service.cli.output import say
+from service.cli.progress import progress_view
+from service.cli.redis_server import embedded_server
+from service.cli.stack import API, WORKER, Stack, StopRequested
+from service.cli.up import READY_WITHIN_S
+from service.cli.variables import read_settings
+
+CUSTOMER = 14_048
+FOLDER = Path("demo")
+_HOST = "127.0.0.1"
+
+
+class _Stopwatch:
+    """Takes the time of named steps, one after the other."""
+
+    def __init__(self) -> None:
+        self._started_s = self._lap_s = perf_counter()
+        self._laps: list[str] = []
+
+    def lap(self, step: str) -> None:
+        """End a step; the next one begins."""
+        now_s = perf_counter()
+        self._laps.append(f"{now_s - self._lap_s:6.2f} s  {step}")
+        self._lap_s = now_s
+
+    def table(self) -> str:
+        """Return a line for each step, and their sum."""
+        return "\n".join([*self._laps, f"{self._lap_s - self._started_s:6.2f} s  in all"])
+
+
+def demo() -> int:
+    """Start a stack on a free port, make the report, download it, stop the stack, and tell how long each took."""
+    settings = read_settings()
+    home = settings.home.absolute() / "demo"
+    pdf = _target()
+    port = free_port()
+    watch = _Stopwatch()
+    with ExitStack() as resources:
+        server = None
+        if settings.redis_url is None:
+            server = resources.enter_context(embedded_server(home, share=False))
+            watch.lap("embedded server started")
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(home / "reports", ignore_errors=True)  # or the second demo would find its report made already
+        stack = Stack([API, WORKER], settings, server, changes=_changes(home, port), logs=home)
+        try:
+            pdf.write_bytes(asyncio.run(_make_report(stack, base_url(_HOST, port), watch)))
+        except StopRequested:
+            return INTERRUPTED
+    watch.lap("everything stopped")
+    say(f"\n{watch.table()}\n\nThe report of customer {CUSTOMER} is in {pdf}")
+    return 0
+
+
+def _changes(home: Path, port: int) -> Mapping[str, str]:
+    """Return the variables that keep the demo apart from a stack that runs already."""
+    return {
+        "ARQWAY_HOME": str(home),
+        "ARQWAY_HOST": _HOST,
+        "ARQWAY_PORT": str(port),
+        "ARQWAY_JOBS": "workers.jobs:JOBS",
+        "ARQWAY_QUEUES": '["default"]',
+    }
+
+
+def _target() -> Path:
+    try:
+        FOLDER.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"the folder {FOLDER.absolute()} cannot be made: {error.strerror}", WRONG_INPUT) from None
+    return FOLDER / f"report-{CUSTOMER}.pdf"
+
+
+async def _make_report(stack: Stack, url: str, watch: _Stopwatch) -> bytes:
+    async with stack, ApiClient(url) as api:
+        await stack.run(api.until_ready(READY_WITHIN_S))
+        watch.lap("API ready")
+        job_id = await stack.run(api.submit_report(CUSTOMER))
+        say(f'POST {url}/reports {{"user_id": {CUSTOMER}}}\n202  job {job_id}\n')
+        watch.lap("report submitted")
+        with progress_view() as show:
+            view = await stack.run(api.follow(job_id, show))
+        if view["state"] != "succeeded":
+            raise CommandError(f"the report was not made: {_reason(view)}")
+        watch.lap("report made")
+        pdf = await stack.run(api.download_report(job_id))
+        watch.lap("PDF downloaded")
+    return pdf
+
+
+def _reason(view: JobView) -> str:
+    return str(view["failure"]["message"]) if "failure" in view else str(view["state"])

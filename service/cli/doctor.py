@@ -1,0 +1,125 @@
+"""``arqway doctor``: one line for each thing that must be right before jobs can run."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from service.cli.errors import FAILED, CommandError
+from service.cli.output import say
+from service.cli.redis_server import embedded_server
+from service.cli.variables import read_settings
+from service.settings import ServiceSettings
+from workers.connection import open_redis, store_errors
+from workers.contract.errors import ArqwayError, StoreUnavailable
+from workers.definition import load_registry
+
+FoundT = TypeVar("FoundT")
+ServerInfo = dict[str, Any]
+"""What ``INFO`` answers. It holds all we ask; hosted servers often forbid ``CONFIG``."""
+
+_OLDEST = (6, 2)
+_SERVER_WITHIN_S = 5.0
+
+
+class _Wrong(Exception):  # noqa: N818 - a finding, not an error of ours
+    """A check found what must be mended; the text says what and how."""
+
+
+def doctor() -> int:
+    """Run every check that makes sense, and tell by 0 or 1 whether all of them passed."""
+    report = _Report()
+    settings = report.check("settings", lambda: ("every variable can be used", read_settings()))
+    if settings is None:
+        return FAILED
+    report.check("home", lambda: _home(settings.home.absolute()))
+    report.check("jobs", lambda: _jobs(settings.jobs))
+    with ExitStack() as resources:
+        info = report.check("server", lambda: _server(settings, resources))
+        if info is not None:
+            report.check("version", lambda: _version(info))
+            report.check("eviction", lambda: _eviction(info))
+            report.check("persistence", lambda: _persistence(info))
+    return report.code
+
+
+class _Report:
+    """Prints a line for each check and remembers whether one failed."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def check(self, name: str, run: Callable[[], tuple[str, FoundT]]) -> FoundT | None:
+        """Print what ``run`` says about ``name``, and return what it found; None if something is wrong."""
+        try:
+            sentence, found = run()
+        except (_Wrong, CommandError, ArqwayError) as error:
+            self.code = FAILED
+            say(f"WRONG  {name:<12} {' '.join(str(error).split())}")
+            return None
+        say(f"ok     {name:<12} {sentence}")
+        return found
+
+
+def _home(home: Path) -> tuple[str, Path]:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise _Wrong(f"{home} cannot be written ({error.strerror}): set ARQWAY_HOME to a folder that can") from None
+    return f"{home} can be written", home
+
+
+def _jobs(name: str) -> tuple[str, int]:
+    registry = load_registry(name)
+    return f"{name} has {', '.join(sorted(registry)) or 'no jobs'}", len(registry)
+
+
+def _server(settings: ServiceSettings, resources: ExitStack) -> tuple[str, ServerInfo]:
+    if settings.redis_url is not None:
+        info = asyncio.run(_ask(settings.redis_url.get_secret_value()))
+        return "the server in REDIS_URL answers", info
+    server = resources.enter_context(embedded_server(settings.home, share=True))
+    return "the embedded server answers (REDIS_URL is not set)", asyncio.run(_ask(server.url))
+
+
+async def _ask(url: str) -> ServerInfo:
+    redis = open_redis(url)
+    try:
+        with store_errors():
+            async with asyncio.timeout(_SERVER_WITHIN_S):
+                info: ServerInfo = await redis.info()
+                return info
+    except TimeoutError:
+        raise _Wrong(f"the server does not answer within {_SERVER_WITHIN_S:g} s") from None
+    except StoreUnavailable as error:
+        raise _Wrong(f"the server does not answer: {error.__cause__}") from None
+    finally:
+        await redis.aclose()
+
+
+def _version(info: ServerInfo) -> tuple[str, str]:
+    # Valkey calls itself Redis 7.2 in `redis_version`, for programs that know no Valkey.
+    major, minor, *_ = (int(part) for part in info["redis_version"].split("."))
+    if (major, minor) < _OLDEST:
+        raise _Wrong(f"Redis {info['redis_version']} is too old: 6.2 or later is needed")
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return f"{name} {info.get('valkey_version', info['redis_version'])}", name
+
+
+def _eviction(info: ServerInfo) -> tuple[str, str]:
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    if policy != "noeviction":
+        raise _Wrong(f"maxmemory-policy is {policy}, so a full server drops jobs: set it to noeviction")
+    return "maxmemory-policy is noeviction", policy
+
+
+def _persistence(info: ServerInfo) -> tuple[str, bool]:
+    if not info.get("aof_enabled"):
+        raise _Wrong("appendonly is off, so a restart of the server loses accepted jobs: set it to yes")
+    if info.get("aof_last_write_status") != "ok":
+        raise _Wrong("the last write of the append-only file failed: is the disk full?")
+    return "appendonly is on", True

@@ -1,0 +1,50 @@
+"""The Redis that a command runs on: the one in ``REDIS_URL``, else the embedded server of the home."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from service.cli.errors import WRONG_INPUT, CommandError
+from service.cli.output import warn
+from workers.contract.errors import ConfigurationError
+from workers.embedded import EmbeddedServer
+
+
+@contextmanager
+def embedded_server(home: Path, *, share: bool) -> Iterator[EmbeddedServer]:
+    """Run the embedded server of ``home`` inside the ``with`` block; SIGTERM and SIGHUP then end it as Ctrl-C does.
+
+    Args:
+        home: The folder that holds its data.
+        share: Use the server of another process if there is one; without it, that is an error.
+    """
+    server = EmbeddedServer(home, tell=warn)
+    with _stop_signals_as(signal.default_int_handler):
+        try:
+            if share:
+                server.start_or_attach()
+            else:
+                server.start()
+            yield server
+        except ConfigurationError as error:
+            raise CommandError(str(error), WRONG_INPUT) from error
+        finally:
+            with _stop_signals_as(signal.SIG_IGN):  # what is left to do is short, and must be done
+                server.stop()
+
+
+@contextmanager
+def _stop_signals_as(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
+    """Handle the signals that end us in this way inside the ``with`` block; one that nohup ignores stays ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handled = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
+    try:
+        for number in handled:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in handled.items():
+            signal.signal(number, old)

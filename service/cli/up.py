@@ -1,0 +1,53 @@
+"""``arqway up``: server, API and worker, until Ctrl-C."""
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from service.cli.addresses import base_url, free_port, refuse_taken_port
+from service.cli.api_client import ApiClient
+from service.cli.output import say
+from service.cli.redis_server import embedded_server
+from service.cli.stack import API, WORKER, Stack, StopRequested
+from service.cli.variables import read_settings
+from workers.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
+
+READY_WITHIN_S = 60.0
+
+
+def up() -> int:
+    """Run everything; Ctrl-C and SIGTERM are the wished-for end, so they give 0."""
+    settings = read_settings()
+    port = settings.port or free_port()
+    refuse_taken_port(settings.host, port)
+    with ExitStack() as resources:
+        server = None
+        if settings.redis_url is None:
+            server = resources.enter_context(embedded_server(settings.home, share=False))
+        asyncio.run(_serve(settings, port, server))
+    say("Everything has stopped.")
+    return 0
+
+
+async def _serve(settings: "ServiceSettings", port: int, server: EmbeddedServer | None) -> None:
+    url = base_url(settings.host, port)
+    async with Stack([API, WORKER], settings, server, changes={"ARQWAY_PORT": str(port)}) as stack:
+        try:
+            async with ApiClient(url) as api:
+                await stack.run(api.until_ready(READY_WITHIN_S))
+            _announce(url, settings, server)
+            await stack.run(asyncio.Event().wait())
+        except StopRequested:
+            say("Stopping …")
+
+
+def _announce(url: str, settings: "ServiceSettings", server: EmbeddedServer | None) -> None:
+    say(f"API       {url}")
+    say(f"API docs  {url}/docs")
+    say(f"Health    {url}/readyz")
+    redis = f"embedded, data in {settings.home}/valkey" if server else "the server in REDIS_URL"
+    say(f"Redis     {redis}")
+    say("Ctrl-C stops everything.")

@@ -1,0 +1,77 @@
+"""The environment variables that mean something, and the settings they make."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from pydantic import AliasChoices, ValidationError
+from pydantic_settings import BaseSettings
+
+from service.cli.errors import WRONG_INPUT, CommandError
+
+if TYPE_CHECKING:
+    from service.settings import ServiceSettings
+
+_PREFIX = "ARQWAY_"
+_OF_TESTS_PREFIX = "ARQWAY_TEST_"
+_OTHERS = ("ARQWAY_URL", "ARQWAY_REQUIRE")
+"""Of the client commands, and of the test suite."""
+
+
+def read_settings() -> "ServiceSettings":
+    """Return the settings of this process. Raises CommandError, naming the first variable that cannot be used."""
+    from service.settings import ServiceSettings
+    from workers.settings import first_problem
+
+    try:
+        return ServiceSettings()
+    except ValidationError as error:
+        raise CommandError(first_problem(error), WRONG_INPUT) from None
+    except ValueError as error:  # pydantic-settings: a list or an object that is not JSON
+        raise CommandError(str(error), WRONG_INPUT) from None
+
+
+def refuse_unknown_variables(environment: Iterable[str]) -> None:
+    """Raise CommandError for an ``ARQWAY_*`` variable that nothing reads: surely a slip of the pen."""
+    unknown = [name for name in environment if _is_ours(name.upper())]
+    known: set[str] = set()
+    for variables in (_of_service, _of_report):
+        if unknown:
+            known.update(variables())
+            unknown = [name for name in unknown if name.upper() not in known]
+    if unknown:
+        close = get_close_matches(unknown[0].upper(), sorted(known), n=1)
+        hint = f"did you mean {close[0]}?" if close else "unset it"
+        raise CommandError(f"nothing reads the variable {unknown[0]}: {hint}", WRONG_INPUT)
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(_PREFIX) and not name.startswith(_OF_TESTS_PREFIX)
+
+
+def _of_service() -> Iterator[str]:
+    from service.settings import ServiceSettings
+
+    yield from _OTHERS
+    yield from _variables(ServiceSettings)
+
+
+def _of_report() -> Iterator[str]:
+    # Comes last: it imports the jobs of this repository, which a team with jobs of its own may not have installed.
+    try:
+        from workers.jobs.report.settings import ReportSettings
+    except ImportError:
+        return
+    yield from _variables(ReportSettings)
+
+
+def _variables(settings: type[BaseSettings]) -> Iterator[str]:
+    prefix = settings.model_config.get("env_prefix", "")
+    for name, field in settings.model_fields.items():
+        match field.validation_alias:
+            case None:
+                yield f"{prefix}{name}".upper()
+            case str(alias):
+                yield alias.upper()
+            case AliasChoices(choices=choices):
+                yield from (choice.upper() for choice in choices if isinstance(choice, str))
