@@ -5,15 +5,13 @@ import socket
 import sys
 
 import uvicorn
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from service.app import create_app
 from service.settings import ServiceSettings
 from workers.contract.errors import ConfigurationError
 from workers.definition import Registry, load_registry
 from workers.logs import configure_logs
-from workers.settings import first_problem
+from workers.settings import read_settings
 
 logger = logging.getLogger("service")
 
@@ -28,16 +26,14 @@ def run() -> None:
         configure_logs(settings.log_level, settings.log_format)
         registry = load_registry(settings.jobs)
         listener = _listen(settings.host, settings.port)
-    except ValidationError as error:
-        sys.exit(_refuse(first_problem(error)))
-    except (ConfigurationError, SettingsError) as error:
+    except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
     with listener:
         _serve(listener, settings, registry)
 
 
 def _read_settings() -> ServiceSettings:
-    settings = ServiceSettings()
+    settings = read_settings(ServiceSettings)
     if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set; `arqway up` starts a server of its own")
     return settings

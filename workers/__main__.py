@@ -3,25 +3,21 @@
 import asyncio
 import sys
 
-from pydantic import ValidationError
-
 from workers.contract.errors import ConfigurationError
 from workers.definition import load_registry
 from workers.engine.worker import JobWorker
 from workers.logs import configure_logs
-from workers.settings import Settings, first_problem
+from workers.settings import Settings, read_settings
 
 
 def run() -> None:
     """Run a worker. Exits with 2 and one line if the configuration cannot work."""
     try:
-        settings = Settings()
+        settings = read_settings(Settings)
         configure_logs(settings.log_level, settings.log_format)
         registry = load_registry(settings.jobs)
         asyncio.set_event_loop(_new_event_loop())
         worker = JobWorker(registry, settings)
-    except ValidationError as error:
-        sys.exit(_refuse(first_problem(error)))
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
     worker.run()

@@ -3,11 +3,14 @@
 ``REDIS_URL`` stands without a prefix, as everybody knows it; all else begins with ``ARQWAY_``.
 """
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from workers.contract.errors import ConfigurationError
 
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
@@ -61,6 +64,24 @@ class Settings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith("unix://"):
             RedisDsn(url.get_secret_value())
         return url
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def read_settings(kind: type[SettingsT]) -> SettingsT:
+    """Read settings from the environment. Raises ConfigurationError: one line that names the variable, never its value."""
+    try:
+        return kind()
+    except ValidationError as error:
+        raise ConfigurationError(first_problem(error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(_unreadable(str(error))) from None
+
+
+def _unreadable(message: str) -> str:
+    field = re.search(r'field "(\w+)"', message)
+    return f"ARQWAY_{field[1].upper()}: not the JSON it should be" if field else message
 
 
 def first_problem(error: ValidationError) -> str:

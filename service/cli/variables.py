@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from pydantic import AliasChoices, ValidationError
+from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
 from service.cli.errors import WRONG_INPUT, CommandError
+from workers.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
@@ -21,13 +22,11 @@ _OTHERS = ("ARQWAY_URL", "ARQWAY_REQUIRE")
 def read_settings() -> "ServiceSettings":
     """Return the settings of this process. Raises CommandError, naming the first variable that cannot be used."""
     from service.settings import ServiceSettings
-    from workers.settings import first_problem
+    from workers import settings
 
     try:
-        return ServiceSettings()
-    except ValidationError as error:
-        raise CommandError(first_problem(error), WRONG_INPUT) from None
-    except ValueError as error:  # pydantic-settings: a list or an object that is not JSON
+        return settings.read_settings(ServiceSettings)
+    except ConfigurationError as error:
         raise CommandError(str(error), WRONG_INPUT) from None
 
 

@@ -49,7 +49,7 @@ class JobLife(RuleBasedStateMachine):
 
     def owns(self, claim: Claim) -> bool:
         """Tell whether the claim is still the one that may write."""
-        state, token = self.raw.hmget(keys.record(claim.id), "state", "token")  # type: ignore[misc]
+        state, token = self.raw.hmget(keys.record(claim.id), ["state", "token"])  # type: ignore[misc]
         return (state, token) == (b"running", claim.token.encode())
 
     @initialize()
@@ -199,4 +199,5 @@ def test_any_interleaving_keeps_the_promises(redis_url: str) -> None:
     bounds = settings(
         max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
     )
-    run_state_machine_as_test(lambda: JobLife(redis_url), settings=bounds)
+    machine: Any = lambda: JobLife(redis_url)  # noqa: E731 - Hypothesis calls it without arguments
+    run_state_machine_as_test(machine, settings=bounds)

@@ -14,7 +14,7 @@ _PER_JOB = (
 
 def keys_without_owner(client: Redis) -> list[str]:
     """Return keys that have no TTL and belong neither to a queue nor to a job that is still in one."""
-    found = [key.decode() for key in client.scan_iter(count=1000)]  # type: ignore[union-attr]
+    found = [key.decode() for key in client.scan_iter(count=1000)]
     queues = [key for key in found if _is_queue(key)]
     live = {member.decode() for queue in queues for member in client.zrange(queue, 0, -1)}  # type: ignore[union-attr]
     return sorted(

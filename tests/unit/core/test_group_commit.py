@@ -1,0 +1,169 @@
+"""Calls that come together are written together, and each gets its own answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from tests.support.waiting import wait_until
+from workers.group_commit import GroupCommit
+
+
+class Disk:
+    """A place to write to that takes its time: a write is under way until ``free`` lets it end."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.written: list[int] = []
+        self.error: Exception | None = None
+        self._free = asyncio.Semaphore(0)
+
+    async def write(self, items: Sequence[int]) -> list[str]:
+        """Take the items, wait to be freed, and answer each."""
+        self.batches.append(list(items))
+        await self._free.acquire()
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        self.written += items
+        return [f"answer {item}" for item in items]
+
+    def free(self, writes: int = 1) -> None:
+        """Let so many writes end."""
+        for _ in range(writes):
+            self._free.release()
+
+
+@pytest.fixture
+async def disk() -> Disk:
+    """A place to write to."""
+    return Disk()
+
+
+@pytest.fixture
+async def commit(disk: Disk) -> AsyncIterator[GroupCommit[int, str]]:
+    """A group commit of at most three items a write; nothing is left under way."""
+    group = GroupCommit(disk.write, max_batch=3)
+    yield group
+    disk.free(100)
+    await group.drained()
+
+
+async def begun(disk: Disk, writes: int = 1) -> None:
+    """Return once so many writes have begun."""
+    await wait_until(lambda: len(disk.batches) >= writes, f"{writes} writes have begun")
+
+
+async def test_a_lonely_call_is_written_at_once(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """Nobody waits for company."""
+    disk.free()
+    assert await commit(1) == "answer 1"
+    assert disk.batches == [[1]]
+
+
+async def test_calls_during_a_write_share_the_next(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """What gathers while one write is under way is the next batch, in the order of the calls."""
+    answers = [commit.post(1)]
+    await begun(disk)
+    answers += [commit.post(2), commit.post(3)]
+    disk.free(2)
+    assert await asyncio.gather(*answers) == ["answer 1", "answer 2", "answer 3"]
+    assert disk.batches == [[1], [2, 3]]
+
+
+async def test_calls_of_one_turn_of_the_loop_share_a_write(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """Concurrent calls on an idle group go together from the first."""
+    disk.free()
+    assert list(await asyncio.gather(commit(1), commit(2))) == ["answer 1", "answer 2"]
+    assert disk.batches == [[1, 2]]
+
+
+async def test_no_write_is_larger_than_the_bound(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """More calls than fit go in several writes, one after the other, and none is lost."""
+    disk.free(3)
+    answers = await asyncio.gather(*map(commit, range(7)))
+    assert disk.batches == [[0, 1, 2], [3, 4, 5], [6]]
+    assert answers == [f"answer {item}" for item in range(7)]
+
+
+async def test_an_error_reaches_every_caller_of_its_batch(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """All calls of a failed write raise its error, and no other call does."""
+    disk.error = OSError("away")
+    early = [asyncio.ensure_future(commit(item)) for item in (1, 2)]
+    await begun(disk)
+    later = asyncio.ensure_future(commit(3))
+    disk.free(2)
+    outcomes = await asyncio.gather(*early, later, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["away", "away", "answer 3"]
+
+
+async def test_a_group_goes_on_after_an_error(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """A failed write leaves nothing behind."""
+    disk.error = OSError("away")
+    disk.free(2)
+    with pytest.raises(OSError, match="away"):
+        await commit(1)
+    assert await commit(1) == "answer 1"
+
+
+async def test_a_caller_that_gave_up_disturbs_nobody(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """The others of its batch get their answers; its own item may still be written."""
+    calls = [asyncio.ensure_future(commit(item)) for item in (1, 2)]
+    await begun(disk)
+    calls[0].cancel()
+    disk.free()
+    assert await calls[1] == "answer 2"
+    assert disk.written == [1, 2]
+
+
+async def test_a_caller_that_gave_up_misses_the_error_too(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """An error meets those who still wait."""
+    disk.error = OSError("away")
+    calls = [asyncio.ensure_future(commit(item)) for item in (1, 2)]
+    await begun(disk)
+    calls[0].cancel()
+    disk.free()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, OSError]
+
+
+async def test_drained_returns_when_all_is_written(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """What waits and what is under way is written before ``drained`` returns, and not later."""
+    for item in range(5):
+        commit.post(item)
+    draining = asyncio.ensure_future(commit.drained())
+    for writes in (1, 2):
+        await begun(disk, writes)
+        assert not draining.done()
+        disk.free()
+    await draining
+    assert disk.written == [0, 1, 2, 3, 4]
+
+
+async def test_drained_waits_for_what_came_after_it(disk: Disk, commit: GroupCommit[int, str]) -> None:
+    """An item posted while the last write is under way is waited for too."""
+    commit.post(1)
+    draining = asyncio.ensure_future(commit.drained())
+    await begun(disk)
+    commit.post(2)
+    disk.free(2)
+    await draining
+    assert disk.written == [1, 2]
+
+
+async def test_an_idle_group_is_drained(commit: GroupCommit[int, str]) -> None:
+    """There is nothing to wait for where nothing was posted."""
+    async with asyncio.timeout(1):
+        await commit.drained()
+
+
+async def test_a_write_that_answers_too_little_is_an_error_for_all() -> None:
+    """Nobody waits for ever for an answer that the write did not give."""
+
+    async def forgetful(items: Sequence[int]) -> list[str]:
+        return []
+
+    commit = GroupCommit(forgetful)
+    with pytest.raises(ValueError, match="zip"):
+        async with asyncio.timeout(1):
+            await commit(1)
