@@ -64,7 +64,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def run_worker(settings: Settings) -> RunWorker:
-    """``async with run_worker(registry, **settings) as worker``: a worker in this process, stopped afterwards."""
+    """A worker in this process, as `async with`."""
 
     def run(registry: Registry, **changes: object) -> AbstractAsyncContextManager[JobWorker]:
         return running_worker(registry, settings.model_copy(update=changes))
@@ -77,7 +77,7 @@ OpenQueue = Callable[[Registry], AbstractAsyncContextManager[JobQueue]]
 
 @pytest.fixture
 def open_jobs(settings: Settings) -> OpenQueue:
-    """``async with open_jobs(registry) as jobs``: a client of the worker's jobs."""
+    """A client of the worker's jobs, as `async with`."""
     return lambda registry: open_queue(settings, registry)
 
 

@@ -11,7 +11,7 @@ class Backoff:
     def __init__(self, *, cap_s: float = _CAP_S) -> None:
         self._cap_s = cap_s
         self._random = Random().uniform  # noqa: S311 - jitter, not a secret
-        self._longest_s = _FIRST_S
+        self._longest_s = min(_FIRST_S, cap_s)
 
     def next_s(self) -> float:
         """Return the next wait, between half and all of a bound that doubles up to the cap."""
@@ -20,4 +20,4 @@ class Backoff:
 
     def reset(self) -> None:
         """Begin with short waits again."""
-        self._longest_s = _FIRST_S
+        self._longest_s = min(_FIRST_S, self._cap_s)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cached_property
+from functools import cached_property, partial
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any, Generic, ParamSpec, Protocol, cast, get_type_hints
 
 from pydantic import TypeAdapter
@@ -87,8 +89,11 @@ class JobContext(Generic[ResourcesT]):
 
         Cheap to call often: the latest report is written soon and those it overtook are dropped. It neither waits for
         Redis nor fails when Redis is away.
+
+        Raises:
+            TypeError: A number that is none, or not finite.
         """
-        self.link.report(Progress(current, total, message))
+        self.link.report(Progress(_number(current), None if total is None else _number(total), _clean(message)))
         await asyncio.sleep(0)
 
     async def step(self, name: str, call: Callable[P, Awaitable[StepT]], *args: P.args, **kwargs: P.kwargs) -> StepT:
@@ -101,10 +106,29 @@ class JobContext(Generic[ResourcesT]):
             LeaseLost: Another worker owns this job now; the result was not kept.
             StoreUnavailable: Redis is away.
         """
-        adapter: TypeAdapter[Any] = TypeAdapter(get_type_hints(call).get("return", Any))
+        adapter: TypeAdapter[Any] = TypeAdapter(get_type_hints(_unwrapped(call)).get("return", Any))
         kept = await self.link.read_step(name)
         if kept is None:
-            kept = await self.link.keep_step(name, adapter.dump_json(await call(*args, **kwargs)))
+            result = adapter.dump_json(await call(*args, **kwargs), by_alias=True, round_trip=True, warnings="error")
+            kept = await self.link.keep_step(name, result)
         if kept is None:
             raise LeaseLost
         return cast(StepT, adapter.validate_json(kept))
+
+
+def _unwrapped(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function behind ``functools.partial``, which has no annotations of its own."""
+    while isinstance(call, partial):
+        call = call.func
+    return call
+
+
+def _number(value: float) -> float:
+    if isinstance(value, Real) and isfinite(value):  # numpy's numbers are Real, too
+        return int(value) if isinstance(value, Integral) else float(value)
+    raise TypeError(f"progress is a finite number, not {value!r}")
+
+
+def _clean(message: str | None) -> str | None:
+    """Replace lone surrogates, which no UTF-8 answer can carry."""
+    return None if message is None else message.encode(errors="replace").decode()

@@ -11,8 +11,8 @@ from importlib import import_module
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from workers.contract import keys
@@ -29,6 +29,10 @@ OpenResources = Callable[[], AbstractAsyncContextManager[Any]]
 
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _CANNOT_FIT = "The payload does not fit the job's payload model."
+
+
+_SHAPE = ("ctx", "payload")
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class InvalidResult(Exception):  # noqa: N818
@@ -51,7 +55,8 @@ class JobDefinition(Generic[PayloadT, ResultT]):
             raise ConfigurationError(f"{self.kind!r} is no kind: lower-case words joined by dots, e.g. report.generate")
         if not keys.is_queue_name(self.queue):
             raise ConfigurationError(f"{self.queue!r} cannot name a queue")
-        if self.timeout <= timedelta(0) or (self.soft_timeout and self.soft_timeout >= self.timeout):
+        soft = self.timeout / 2 if self.soft_timeout is None else self.soft_timeout
+        if not timedelta(0) < soft < self.timeout:
             raise ConfigurationError(f"{self.kind}: 0 < soft_timeout < timeout")
 
     def __call__(self, ctx: "JobContext[Any]", payload: PayloadT) -> Coroutine[Any, Any, ResultT]:
@@ -79,7 +84,8 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         return TypeAdapter(self.payload_type)
 
     @cached_property
-    def _result(self) -> TypeAdapter[ResultT]:
+    def result(self) -> TypeAdapter[ResultT]:
+        """Validates and writes results."""
         return TypeAdapter(self.result_type)
 
     @cached_property
@@ -91,8 +97,8 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         """Validate a payload's JSON. Raises InvalidPayload."""
         try:
             return self.payload.validate_json(payload_json)
-        except ValidationError as error:
-            raise _misfit(error) from None
+        except Exception as error:
+            raise _misfit(error) from error
 
     def read_envelope(self, envelope: bytes) -> PayloadT:
         """Validate the payload inside an envelope: its first argument or, from a stock producer, its keywords.
@@ -101,18 +107,16 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         """
         try:
             return cast(PayloadT, self._own_envelope.validate_json(envelope)["a"][0])  # one pass over the usual form
-        except ValidationError:
+        except Exception:  # told again, and better, by the slower way
             return self.read_payload(_payload_in(envelope))
 
     def write_payload(self, payload: PayloadT) -> bytes:
         """Return the payload as JSON. Raises InvalidPayload for what the payload type would not read back."""
         try:
             value = self.payload.dump_json(payload, by_alias=True, round_trip=True, warnings="error")
-            self.payload.validate_json(value)
-        except ValidationError as error:
-            raise _misfit(error) from None
-        except PydanticSerializationError:
-            raise InvalidPayload("The payload cannot be written as JSON.") from None
+        except Exception as error:
+            raise InvalidPayload("The payload cannot be written as JSON.") from error
+        self.read_payload(value)
         return value
 
     def write_envelope(self, payload_json: bytes, now_ms: int) -> bytes:
@@ -122,29 +126,37 @@ class JobDefinition(Generic[PayloadT, ResultT]):
     def write_result(self, result: ResultT) -> bytes:
         """Return the result as JSON. Raises InvalidResult for what the result type does not allow."""
         try:
-            return self._result.dump_json(result, by_alias=True, warnings="error")
-        except (PydanticSerializationError, ValueError, RecursionError) as error:
-            raise InvalidResult(str(error)) from error
+            checked = self.result.validate_python(result)
+            return self.result.dump_json(checked, by_alias=True, warnings="error")
+        except Exception as error:
+            raise InvalidResult from error
 
 
-def _misfit(error: ValidationError) -> InvalidPayload:
-    return InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False))
+def _misfit(error: Exception) -> InvalidPayload:
+    """Say what does not fit, without the input's values; an author's own check may have raised anything."""
+    if not isinstance(error, ValidationError):
+        return InvalidPayload(_CANNOT_FIT)
+    return InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False, include_context=False))
 
 
 def _payload_in(envelope: bytes) -> bytes:
     try:
         fields = from_json(envelope, allow_inf_nan=False)
         return to_json(fields["a"][0] if fields["a"] else fields["k"])
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
 
 
 def _annotations(function: Callable[..., Any]) -> tuple[Any, Any]:
-    names = list(inspect.signature(function).parameters)
-    hints = get_type_hints(function, include_extras=True)
-    if len(names) != 2 or names[1] not in hints or "return" not in hints:
+    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ConfigurationError(f"{function.__qualname__}: {error}") from error
+    positional = all(parameter.kind in _POSITIONAL for parameter in parameters)
+    if len(parameters) != len(_SHAPE) or not positional or not {parameters[1].name, "return"} <= set(hints):
         raise ConfigurationError(f"{function.__qualname__}: a job is `async def job(ctx, payload: Payload) -> Result`")
-    return hints[names[1]], hints["return"]
+    return hints[parameters[1].name], hints["return"]
 
 
 def job(
@@ -174,7 +186,10 @@ def job(
         definition = JobDefinition(
             kind=kind, function=function, queue=queue, timeout=timeout, soft_timeout=soft_timeout, retry=retry
         )
-        _ = definition.payload, definition.result_type
+        try:
+            _ = definition.payload, definition.result
+        except (PydanticUserError, NameError) as error:
+            raise ConfigurationError(f"{kind}: the payload or result type cannot be JSON: {error}") from error
         return definition
 
     return define
@@ -223,7 +238,7 @@ def load_registry(name: str) -> Registry:
     module_name, _, attribute = name.partition(":")
     try:
         registry = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigurationError(f"ARQWAY_JOBS={name} cannot be loaded: {error}") from error
     if not isinstance(registry, Registry):
         raise ConfigurationError(f"ARQWAY_JOBS={name} is a {type(registry).__name__}, not a workers.Registry")

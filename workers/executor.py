@@ -93,7 +93,11 @@ class Executor:
         bind(job_id=claim.id, kind=claim.kind, attempt=claim.attempt)
         attempt = Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon)
         self.running[claim.id] = attempt
-        outcome = await self.perform(attempt)
+        try:
+            outcome = await self.perform(attempt)
+        except Exception as error:
+            logger.exception("Arqway itself failed to run a job; please report this")
+            outcome = Failed(Failure("internal", "The job could not be run."), error)
         if attempt.abandoned:
             logger.warning("A job that was given up on has ended after all")
         else:
@@ -154,7 +158,9 @@ class Executor:
         try:
             return Succeeded(definition.write_result(result))
         except InvalidResult as error:
-            return _refused("invalid_result", "The job's result cannot be written as JSON.", str(error))
+            return _refused(
+                "invalid_result", "The job's result cannot be written as JSON.", _text_of(error.__cause__ or error)
+            )
 
     def _watch(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -240,17 +246,29 @@ def _refused(code: str, message: str, detail: str | None = None) -> Failed:
 
 def _raised(error: BaseException) -> Failed:
     if isinstance(error, DiscardJob):
-        return Failed(Failure(error.code, error.message), error)
+        return Failed(Failure(_clean(error.code), _clean(error.message)), error)
     if isinstance(error, RetryJob):
-        return Failed(Failure("retry_asked", "The job asked to be tried again.", detail=str(error)), error)
+        return Failed(Failure("retry_asked", "The job asked to be tried again.", detail=_text_of(error)), error)
     kind = type(error)
     return Failed(
         Failure(
             "exception",
             "The job ended with an unexpected error.",
             error=f"{kind.__module__}.{kind.__qualname__}",
-            detail=str(error)[:_DETAIL_CHARS],
-            traceback="".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:],
+            detail=_text_of(error),
+            traceback=_clean("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]),
         ),
         error,
     )
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return _clean(str(error)[:_DETAIL_CHARS])
+    except Exception:  # an exception's __str__ is its author's code
+        return "(no text: its __str__ failed)"
+
+
+def _clean(text: str) -> str:
+    """Replace lone surrogates, which no UTF-8 answer can carry."""
+    return text.encode(errors="replace").decode()

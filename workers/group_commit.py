@@ -53,7 +53,7 @@ class GroupCommit(Generic[ItemT, AnswerT]):
 
     async def _write_batch(self, batch: "list[tuple[ItemT, asyncio.Future[AnswerT]]]") -> None:
         try:
-            answers = await self._write([item for item, _ in batch])
+            answered = list(zip(batch, await self._write([item for item, _ in batch]), strict=True))
         except Exception as error:
             for waiter in _still_waiting(batch):
                 waiter.set_exception(error)
@@ -62,7 +62,7 @@ class GroupCommit(Generic[ItemT, AnswerT]):
                 waiter.cancel()
             raise
         else:
-            for (_, waiter), answer in zip(batch, answers, strict=True):
+            for (_, waiter), answer in answered:
                 if not waiter.done():
                     waiter.set_result(answer)
 

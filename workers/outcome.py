@@ -1,9 +1,8 @@
 """How an attempt ended, and what follows from it: data and a pure function."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from pydantic_core import to_json
 
 from workers.contract import envelope
 from workers.contract.record import Failure
@@ -75,7 +74,7 @@ def decide(
         case Succeeded(result_json):
             return settle(JobState.SUCCEEDED, result_json, result_json=result_json)
         case Failed(failure, error):
-            told = to_json({"code": failure.code, "message": failure.message}).decode()
+            told = json.dumps({"code": failure.code, "message": failure.message})
             kept: dict[str, Any] = {"failure_json": failure.to_json(), "event_json": told}
             decision = policy.decide(error, claim.attempt, random)
             if isinstance(decision, RetryAfter):

@@ -7,11 +7,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import AfterValidator, AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from workers.contract import keys
 from workers.contract.errors import ConfigurationError
 
+
+def _queue_name(name: str) -> str:
+    if not keys.is_queue_name(name):
+        raise ValueError("a queue is named by 1 to 63 of a-z 0-9 _ . -")
+    return name
+
+
+QueueName = Annotated[str, AfterValidator(_queue_name)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
 
@@ -22,7 +31,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="ARQWAY_", frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+        env_prefix="ARQWAY_", frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
     )
 
     redis_url: SecretStr | None = Field(
@@ -36,7 +45,9 @@ class Settings(BaseSettings):
     jobs: str = Field(
         "workers.jobs:JOBS", pattern=r"^[\w.]+:\w+$", description="registry to serve: package.module:NAME"
     )
-    queues: tuple[str, ...] = Field(("default",), description="queues a worker serves, as a JSON list")
+    queues: Annotated[tuple[QueueName, ...], NoDecode] = Field(
+        ("default",), min_length=1, description="queues a worker serves, separated by commas"
+    )
     max_jobs: int = Field(20, ge=1, le=10_000, description="jobs one worker process runs at a time")
     lease_s: float = Field(
         10, ge=1, le=3600, description="after so long without a sign of life a worker's jobs are rescued"
@@ -58,6 +69,11 @@ class Settings(BaseSettings):
     )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
 
+    @field_validator("queues", mode="before")
+    @classmethod
+    def _split(cls, names: object) -> object:
+        return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else names
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
@@ -70,7 +86,7 @@ SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
 def read_settings(kind: type[SettingsT]) -> SettingsT:
-    """Read settings from the environment. Raises ConfigurationError: one line that names the variable, never its value."""
+    """Read settings from the environment. Raises ConfigurationError: one line naming the variable, never its value."""
     try:
         return kind()
     except ValidationError as error:
@@ -87,6 +103,6 @@ def _unreadable(message: str) -> str:
 def first_problem(error: ValidationError) -> str:
     """Return one line about the first setting that cannot be used; never its value, which may be a secret."""
     problem = error.errors(include_url=False, include_input=False)[0]
-    name = "_".join(str(part) for part in problem["loc"]).upper()
+    name = str(problem["loc"][0]).upper()
     variable = name if name == "REDIS_URL" else f"ARQWAY_{name}"
     return f"{variable}: {problem['msg']}"

@@ -71,7 +71,7 @@ def _changes(home: Path, port: int) -> Mapping[str, str]:
         "ARQWAY_HOST": _HOST,
         "ARQWAY_PORT": str(port),
         "ARQWAY_JOBS": "workers.jobs:JOBS",
-        "ARQWAY_QUEUES": '["default"]',
+        "ARQWAY_QUEUES": "default",
     }
 
 

@@ -121,7 +121,7 @@ async def test_a_job_that_returns_after_swallowing_its_timeout_has_timed_out(run
 
 
 async def test_a_job_that_will_not_end_is_given_up_on(run_one: RunOne, caplog: pytest.LogCaptureFixture) -> None:
-    """A job that swallows every cancellation is settled without it after the grace time, its slot freed, the fact logged."""
+    """A job that swallows every cancellation is settled after the grace time, its slot freed, the fact logged."""
     release = asyncio.Event()
 
     @job("test.stubborn", timeout=LIMIT)

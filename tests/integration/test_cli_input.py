@@ -66,7 +66,7 @@ def test_a_variable_that_nothing_reads_is_refused(
     [
         ("ARQWAY_PORT", "http", "ARQWAY_PORT: "),
         ("ARQWAY_PORT", "65536", "ARQWAY_PORT: "),
-        ("ARQWAY_QUEUES", "default", "queues"),
+        ("ARQWAY_QUEUES", "No Name", "ARQWAY_QUEUES: "),
         ("ARQWAY_JOBS", "no-module", "ARQWAY_JOBS: "),
         ("REDIS_URL", "http://127.0.0.1:6379", "REDIS_URL: "),
         ("ARQWAY_HOST", "no such host", "cannot listen on no such host:8000"),

@@ -186,7 +186,7 @@ async def test_resources_are_opened_once_and_closed(run_worker: RunWorker, open_
 
 
 async def test_waiting_has_an_end(open_jobs: OpenQueue) -> None:
-    """wait gives up after its time, and says at once that an unknown job is unknown."""
+    """Waiting gives up after its time, and says at once that an unknown job is unknown."""
     async with open_jobs(Registry([double])) as jobs:
         accepted = await jobs.submit(double, Number(value=1))
         with pytest.raises(WaitTimeout):

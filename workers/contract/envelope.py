@@ -31,10 +31,13 @@ def encode(envelope: dict[str, Any]) -> bytes:
 
 def decode(raw: bytes) -> dict[str, Any]:
     """Read an envelope. Raises ValueError for anything but a JSON object; never runs what it reads."""
-    envelope = json.loads(raw)
+    try:
+        envelope = json.loads(raw)
+    except RecursionError:
+        raise ValueError("an envelope is not nested so deeply") from None
     if not isinstance(envelope, dict):
         raise ValueError("an envelope is a JSON object")  # noqa: TRY004 - one error for every unreadable envelope
-    if isinstance(result := envelope.get("r"), dict) and _ERROR in result:
+    if envelope.get("s") is False and isinstance(result := envelope.get("r"), dict) and _ERROR in result:
         envelope["r"] = _decode_error(result[_ERROR])
     return envelope
 
@@ -90,7 +93,10 @@ def _encode_error(value: object) -> dict[str, Any]:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _decode_error(error: dict[str, str]) -> BaseException:
-    if error["code"] == _CANCELLED:
-        return asyncio.CancelledError(error["message"])
-    return JobFailed(error["code"], error["message"])
+def _decode_error(error: Any) -> BaseException:
+    match error:
+        case {"code": "cancelled", "message": str(message)}:
+            return asyncio.CancelledError(message)
+        case {"code": str(code), "message": str(message)}:
+            return JobFailed(code, message)
+    raise ValueError("an error has a code and a message")

@@ -47,8 +47,8 @@ class Progress:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote."""
-        return cls(**json.loads(text))
+        """Read what ``to_json`` wrote; parts of a later version are passed over."""
+        return cls(**_known(cls, json.loads(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,12 @@ class Failure:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote."""
-        return cls(**json.loads(text))
+        """Read what ``to_json`` wrote; parts of a later version are passed over."""
+        return cls(**_known(cls, json.loads(text)))
+
+
+def _known(kind: type[Progress | Failure], parts: dict[str, Any]) -> dict[str, Any]:
+    return {f.name: parts[f.name] for f in fields(kind) if f.name in parts}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

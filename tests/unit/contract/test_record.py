@@ -82,10 +82,10 @@ def test_readers_never_ask_for_what_belongs_to_the_worker(name: str) -> None:
 
 
 def test_the_table_of_the_hash_names_every_field() -> None:
-    """The module's table is the layout: all that readers ask for, and the two fields that they do not."""
+    """The module's table is the layout: all that readers ask for, and the three fields that they do not."""
     first_column = "\n".join(line[:20] for line in (record.__doc__ or "").splitlines() if line.startswith("``"))
     named = first_column.replace("`", " ").replace(",", " ").split()
-    assert sorted(named) == sorted([*RECORD_FIELDS, "token", "envelope"])
+    assert sorted(named) == sorted([*RECORD_FIELDS, "token", "steps", "envelope"])
 
 
 @pytest.mark.parametrize("state", JobState)

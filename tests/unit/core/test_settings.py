@@ -23,7 +23,7 @@ def test_all_settings_have_defaults() -> None:
     ("variable", "text", "name", "value"),
     [
         ("ARQWAY_MAX_JOBS", "7", "max_jobs", 7),
-        ("ARQWAY_QUEUES", '["reports","default"]', "queues", ("reports", "default")),
+        ("ARQWAY_QUEUES", "reports, default", "queues", ("reports", "default")),
         ("ARQWAY_HOME", "somewhere", "home", Path("somewhere")),
         ("ARQWAY_LEASE_S", "2.5", "lease_s", 2.5),
         ("arqway_log_level", "debug", "log_level", "debug"),
@@ -119,7 +119,7 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
         ("ARQWAY_JOBS", ":JOBS"),
         ("ARQWAY_LOG_LEVEL", "loud"),
         ("ARQWAY_LOG_FORMAT", "xml"),
-        ("ARQWAY_QUEUES", "reports"),
+        ("ARQWAY_QUEUES", "reports,"),
         ("ARQWAY_QUEUES", "[]"),
         ("ARQWAY_QUEUES", '["No Name"]'),
     ],
