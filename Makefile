@@ -5,10 +5,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format clean
+.PHONY: help demo up test check format bench bench-peers clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## make one report from start to PDF and show how it goes
 	@$(BIN)/arqway demo
@@ -28,6 +28,12 @@ check: $(INSTALLED) ## check format, lint, types and the import rules
 format: $(INSTALLED) ## format the code, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## measure the speed beside stock arq; make bench ARGS=--quick takes a look
+	@$(BIN)/python -m benchmarks run $(ARGS)
+
+bench-peers: $(INSTALLED) ## the same beside other libraries, each installed into an environment of its own
+	@$(BIN)/python -m benchmarks peers $(ARGS)
 
 clean: ## remove what was built and installed; data in .arqway stays
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -20,7 +20,7 @@ RunWorker = Callable[..., AbstractAsyncContextManager[JobWorker]]
 _OUR_VARIABLES = ("ARQWAY_", "REDIS_URL")
 _FOR_TESTS = ("ARQWAY_TEST_", "ARQWAY_REQUIRE")
 
-pytest_plugins = ["tests.support.http"] if (Path(__file__).parent / "support" / "http.py").exists() else []
+pytest_plugins = ["tests.support.http", "tests.support.arq_workers"]
 
 
 def pytest_report_header() -> str:

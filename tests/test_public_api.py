@@ -14,6 +14,7 @@ DOCUMENTED = [
     "JobDefinition",
     "JobRecord",
     "JobState",
+    "LocalAttempt",
     "Registry",
     "RetryJob",
     "RetryPolicy",

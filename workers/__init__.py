@@ -1,6 +1,6 @@
 """The face for job authors: define a job, steer its retries, list it in a registry, submit it from Python."""
 
-from workers.context import JobContext
+from workers.context import JobContext, LocalAttempt
 from workers.contract.errors import DiscardJob, RetryJob
 from workers.contract.record import JobRecord
 from workers.contract.retry import RetryPolicy
@@ -13,6 +13,7 @@ __all__ = [
     "JobDefinition",
     "JobRecord",
     "JobState",
+    "LocalAttempt",
     "Registry",
     "RetryJob",
     "RetryPolicy",

@@ -1,26 +1,45 @@
-"""``python -m workers``: run one worker process until it is told to stop."""
+"""``python -m workers``: run one worker process until it is told to stop. ``arqway worker`` keeps some running."""
 
+import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 
 from workers.contract.errors import ConfigurationError
 from workers.definition import load_registry
 from workers.engine.worker import JobWorker
+from workers.lifeline import end_with_parent
 from workers.logs import configure_logs
 from workers.settings import Settings, read_settings
 
 
-def run() -> None:
+def run(arguments: Sequence[str] = ()) -> None:
     """Run a worker. Exits with 2 and one line if the configuration cannot work."""
+    options = _parser().parse_args(arguments)
     try:
-        settings = read_settings(Settings)
+        settings = _read_settings()
+        if options.lifeline is not None:
+            end_with_parent(options.lifeline, within_s=settings.stop_within_s)
         configure_logs(settings.log_level, settings.log_format)
         registry = load_registry(settings.jobs)
         asyncio.set_event_loop(_new_event_loop())
-        worker = JobWorker(registry, settings)
+        JobWorker(registry=registry, settings=settings, worker_id=options.id).run()
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
-    worker.run()
+
+
+def _read_settings() -> Settings:
+    settings = read_settings(Settings)
+    if settings.redis_url is None:
+        raise ConfigurationError("REDIS_URL is not set; `arqway worker` starts a server of its own")
+    return settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers", description="Run one worker process.")
+    parser.add_argument("--id", help="name of this process in records; never used before")
+    parser.add_argument("--lifeline", type=int, metavar="FD", help="pipe that ends with the process that started this")
+    return parser
 
 
 def _refuse(reason: str) -> int:
@@ -37,4 +56,4 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 if __name__ == "__main__":
-    run()
+    run(sys.argv[1:])

@@ -2,23 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum
+from typing import Any
 
 from workers.contract.record import Progress
+from workers.contract.states import EndReason, JobState
 from workers.group_commit import GroupCommit
 from workers.store import Claim, JobStore, ProgressWrite
 
 _PROGRESS_BURST = 16
 _PROGRESS_SPACING_S = 0.1
-
-
-class EndReason(Enum):
-    """Why a running attempt was told to end."""
-
-    TIMEOUT = "timeout"
-    CANCEL = "cancel"
-    INTERRUPT = "interrupt"
-    LOST = "lost"
 
 
 class Attempt:
@@ -33,7 +25,13 @@ class Attempt:
     """
 
     reason: EndReason | None = None
+    task: "asyncio.Task[Any] | None" = None
+    """Runs the job, and settles it."""
     abandoned = False
+    next_state: JobState | None = None
+    """Where its outcome moves the job, once that is decided."""
+    arq_context: dict[Any, Any] | None = None
+    """The ``ctx`` of arq's functions and hooks, made when first needed."""
     unwritten: Progress | None = None
     """The latest report that is not in the record yet; the settlement takes it along."""
     _task: "asyncio.Task[object] | None" = None
@@ -75,8 +73,8 @@ class Attempt:
         return self._task is task
 
     def begin(self, soft_s: float | None, hard_s: float, near: Callable[[], None]) -> None:
-        """Start the clocks. The calling task is the one that ``end`` cancels; ``near`` is called at the soft limit."""
-        self._task, self._near = asyncio.current_task(), near
+        """Start the clocks: from now on ``end`` cancels the task; ``near`` is called at the soft limit."""
+        self._task, self._near = self.task, near
         self._deadline_s = self._claimed_s + hard_s
         self._soft_s = self._claimed_s + soft_s if soft_s is not None else self._deadline_s
         if self.reason is not None and self._task is not None:

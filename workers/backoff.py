@@ -10,14 +10,22 @@ class Backoff:
 
     def __init__(self, *, cap_s: float = _CAP_S) -> None:
         self._cap_s = cap_s
+        self._waits = 0
         self._random = Random().uniform  # noqa: S311 - jitter, not a secret
         self._longest_s = min(_FIRST_S, cap_s)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was waited for since the last success."""
+        return self._waits == 0
+
     def next_s(self) -> float:
         """Return the next wait, between half and all of a bound that doubles up to the cap."""
+        self._waits += 1
         longest, self._longest_s = self._longest_s, min(self._cap_s, self._longest_s * 2)
         return self._random(longest / 2, longest)
 
     def reset(self) -> None:
         """Begin with short waits again."""
+        self._waits = 0
         self._longest_s = min(_FIRST_S, self._cap_s)

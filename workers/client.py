@@ -1,12 +1,12 @@
 """``JobQueue``: what a client of jobs can do. Used by the HTTP service, by scripts beside Redis, and by jobs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from secrets import token_bytes, token_hex
 from time import time
 from typing import Any
-from uuid import uuid4
 
 from pydantic_core import from_json
 
@@ -29,6 +29,8 @@ from workers.settings import Settings
 from workers.store import JobStore, Submission
 
 _FOREVER_MS = 100 * 365 * 86_400_000
+_PORTION = 500
+"""Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""
 _WAIT_BLOCK_MS = 5_000
 
 
@@ -75,6 +77,36 @@ class JobQueue:
             StoreUnavailable: Redis is away. The job may or may not have been accepted.
         """
         return await self._accept(job, job.write_payload(payload), job_id=job_id, delay=delay, run_at=run_at)
+
+    async def submit_many(
+        self,
+        job: JobDefinition[PayloadT, ResultT],
+        payloads: Iterable[PayloadT],
+        *,
+        delay: timedelta | None = None,
+        run_at: datetime | None = None,
+    ) -> list[str]:
+        """Accept many jobs of one kind, and return their ids in the order of the payloads.
+
+        Nothing is accepted if any payload does not fit. The jobs are accepted in portions, each atomic; if Redis goes
+        away in between, those before are accepted.
+
+        Raises:
+            InvalidPayload: One of the payloads does not fit.
+            InvalidSubmission: The delay or the moment cannot be used.
+            StoreUnavailable: Redis is away. The jobs of the last portion may or may not have been accepted.
+        """
+        now_ms, run_at_ms, delay_ms = int(time() * 1000), _moment_ms(run_at), _delay_ms(delay)
+        envelopes = [job.write_envelope(job.write_payload(payload), now_ms) for payload in payloads]
+        tries = job.retry.max_attempts
+        ids = _new_ids(len(envelopes))
+        jobs = [
+            Submission(job_id, job.kind, job.queue, envelope, tries, run_at_ms, delay_ms)
+            for job_id, envelope in zip(ids, envelopes, strict=True)
+        ]
+        for i in range(0, len(jobs), _PORTION):
+            await self._store.submit(jobs[i : i + _PORTION])
+        return ids
 
     async def submit_json(self, kind: str, payload_json: bytes, **options: Any) -> JobRecord:
         """Accept a job by the name of its kind and the JSON of its payload; ``options`` are those of ``submit``.
@@ -194,7 +226,7 @@ def _cancelled_result(record: JobRecord) -> bytes:
     return envelope.write_result(
         job_id=record.id,
         kind=record.kind,
-        queue=record.queue,
+        queue=keys.queue(record.queue),
         attempt=record.attempt,
         success=False,
         value_json=envelope.CANCELLED_JSON,
@@ -204,9 +236,15 @@ def _cancelled_result(record: JobRecord) -> bytes:
     )
 
 
+def _new_ids(count: int) -> list[str]:
+    """Return random ids of 128 bits; one call of the system for all of them."""
+    digits = token_bytes(16 * count).hex()
+    return [digits[i : i + 32] for i in range(0, len(digits), 32)]
+
+
 def _checked_id(job_id: str | None) -> str:
     if job_id is None:
-        return uuid4().hex
+        return token_hex(16)
     if not keys.is_job_id(job_id):
         raise InvalidSubmission("A job id is 1 to 128 characters of A-Z a-z 0-9 _ . : ~ -")
     return job_id

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from arq.connections import ArqRedis
-from redis.asyncio import ConnectionPool
+from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
@@ -36,6 +38,30 @@ _TRANSIENT_REPLIES = (
 """Replies that pass by themselves, as they stand at the head of an error that a script returned."""
 
 
+class _FastPacking:
+    """Packs commands in C; redis-py's asyncio connections do it in Python, a third of a busy worker's time."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Return the bytes of one command."""
+        return _PACKER.pack(*args)  # type: ignore[no-any-return]
+
+
+class _TcpConnection(_FastPacking, Connection):
+    pass
+
+
+class _TlsConnection(_FastPacking, SSLConnection):
+    pass
+
+
+class _SocketConnection(_FastPacking, UnixDomainSocketConnection):
+    pass
+
+
+_PACKER = HiredisRespSerializer()
+_FAST = {Connection: _TcpConnection, SSLConnection: _TlsConnection, UnixDomainSocketConnection: _SocketConnection}
+
+
 def open_redis(url: str, *, max_connections: int | None = None) -> ArqRedis:
     """Return a client for ``redis://``, ``rediss://`` or ``unix://``; it connects when first used.
 
@@ -52,6 +78,8 @@ def open_redis(url: str, *, max_connections: int | None = None) -> ArqRedis:
         )
     except ValueError as error:
         raise ConfigurationError(f"REDIS_URL cannot be used: {error}") from None
+    pool = client.connection_pool
+    pool.connection_class = _FAST[pool.connection_class]
     client.job_serializer = envelope.encode
     client.job_deserializer = envelope.decode
     return client

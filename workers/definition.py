@@ -2,14 +2,16 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -39,6 +41,43 @@ class InvalidResult(Exception):  # noqa: N818
     """The job returned something that its result type cannot write as JSON."""
 
 
+class Runnable(Protocol):
+    """What a worker needs of a job, whoever defined it."""
+
+    @property
+    def kind(self) -> str:
+        """The job's stable name."""
+
+    @property
+    def timeout(self) -> timedelta:
+        """The hard limit of one attempt."""
+
+    @property
+    def soft_timeout(self) -> timedelta | None:
+        """When the job is told that its time runs out."""
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """What follows a failed attempt."""
+
+    @property
+    def keep_result_ms(self) -> int | None:
+        """How long stock arq clients can read the result; None: as the worker says, -1: for ever."""
+
+    @property
+    def keep_lease_ms(self) -> int:
+        """How long its id counts as running for stock arq after its end."""
+
+    def read_envelope(self, envelope: bytes) -> Any:
+        """Return the payload. Raises InvalidPayload."""
+
+    def write_result(self, result: Any) -> bytes:
+        """Return the result as JSON. Raises InvalidResult."""
+
+    def __call__(self, ctx: "JobContext[Any]", payload: Any) -> Coroutine[Any, Any, Any]:
+        """Run the job."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobDefinition(Generic[PayloadT, ResultT]):
     """A job as its author defined it with ``@job``. Calling it runs the plain function, as in a unit test."""
@@ -49,6 +88,8 @@ class JobDefinition(Generic[PayloadT, ResultT]):
     timeout: timedelta
     soft_timeout: timedelta | None
     retry: RetryPolicy
+    keep_result_ms: int | None = None
+    keep_lease_ms: int = 0
 
     def __post_init__(self) -> None:
         if not _KIND.fullmatch(self.kind):
@@ -89,6 +130,14 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         return TypeAdapter(self.result_type)
 
     @cached_property
+    def _check(self) -> Callable[[Any], Any]:
+        return self.result.validator.validate_python
+
+    @cached_property
+    def _dump(self) -> Callable[..., bytes]:
+        return self.result.serializer.to_json
+
+    @cached_property
     def _own_envelope(self) -> TypeAdapter[Any]:
         only_arguments: Any = GenericAlias(tuple, (self.payload_type,))
         return TypeAdapter(TypedDict("Envelope", {"a": only_arguments}))  # type: ignore[operator]
@@ -126,8 +175,7 @@ class JobDefinition(Generic[PayloadT, ResultT]):
     def write_result(self, result: ResultT) -> bytes:
         """Return the result as JSON. Raises InvalidResult for what the result type does not allow."""
         try:
-            checked = self.result.validate_python(result)
-            return self.result.dump_json(checked, by_alias=True, warnings="error")
+            return self._dump(self._check(result), by_alias=True, warnings="error")
         except Exception as error:
             raise InvalidResult from error
 
@@ -236,6 +284,8 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
 def load_registry(name: str) -> Registry:
     """Import ``package.module:NAME``. Raises ConfigurationError, in one line, if that gives no Registry."""
     module_name, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:  # as `python -m` has it, so that a script finds the same modules
+        sys.path.insert(0, here)
     try:
         registry = getattr(import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from workers.contract import envelope
+from workers.contract import envelope, keys
 from workers.contract.record import Failure
 from workers.contract.retry import RetryAfter, RetryPolicy
 from workers.contract.states import JobState
@@ -92,7 +92,7 @@ def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> b
     return envelope.write_result(
         job_id=claim.id,
         kind=claim.kind,
-        queue=claim.queue,
+        queue=keys.queue(claim.queue),
         attempt=claim.attempt,
         success=state is JobState.SUCCEEDED,
         value_json=value,

@@ -23,6 +23,9 @@ def _queue_name(name: str) -> str:
 QueueName = Annotated[str, AfterValidator(_queue_name)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
+_LAST_WRITES_S = 10.0
+"""Time for a worker, after it has drained, to hand back its jobs and write what it holds."""
+
 
 class Settings(BaseSettings):
     """Settings of the worker, shared by the service. All durations are seconds.
@@ -48,11 +51,14 @@ class Settings(BaseSettings):
     queues: Annotated[tuple[QueueName, ...], NoDecode] = Field(
         ("default",), min_length=1, description="queues a worker serves, separated by commas"
     )
+    processes: int = Field(1, ge=1, le=256, description="worker processes that `arqway up` and `arqway worker` run")
     max_jobs: int = Field(20, ge=1, le=10_000, description="jobs one worker process runs at a time")
     lease_s: float = Field(
         10, ge=1, le=3600, description="after so long without a sign of life a worker's jobs are rescued"
     )
-    max_rescues: int = Field(3, ge=0, description="lost workers after which a job fails with worker_lost")
+    max_rescues: int = Field(
+        3, ge=0, description="lost workers that a job survives; one more fails it with worker_lost"
+    )
     poll_s: PositiveSeconds = Field(0.5, description="how often an idle worker looks for jobs nobody woke it for")
     drain_s: float = Field(5, ge=0, description="time that running jobs get after SIGTERM before they are handed back")
     cancel_grace_s: PositiveSeconds = Field(5, description="time a job has to end after it was cancelled or timed out")
@@ -62,12 +68,24 @@ class Settings(BaseSettings):
     unknown_kind_s: PositiveSeconds = Field(
         3600, description="how long a job of an unknown kind waits for a newer worker"
     )
+    worker_health_host: str = Field("127.0.0.1", min_length=1, description="address of the workers' health ports")
+    worker_health_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="port of /livez and /readyz of the first worker process, the next has the next",
+    )
     retention_s: PositiveSeconds = Field(86_400, description="how long the record of a finished job is kept")
     keep_result_s: float = Field(3600, ge=0, description="how long arq:result:* is kept for stock arq clients")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe level that is logged"
     )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
+
+    @property
+    def stop_within_s(self) -> float:
+        """The longest that a worker takes to stop: the drain, the grace, and writing what it holds."""
+        return self.drain_s + self.cancel_grace_s + _LAST_WRITES_S
 
     @field_validator("queues", mode="before")
     @classmethod

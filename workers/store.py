@@ -82,7 +82,11 @@ class Settlement(NamedTuple):
     event_json: str = ""
     arq_result: bytes = b""
     keep_result_ms: int = 0
+    """0: not kept; -1: for ever."""
     retention_ms: int = 0
+    keep_lease_ms: int = 0
+    max_attempts: int = 0
+    """0: the record has it."""
 
 
 class ProgressWrite(NamedTuple):
@@ -211,10 +215,25 @@ class JobStore:
             found = await self.redis.xread({keys.events(job_id): after}, block=block_ms)
         return found[0][1][-1][0].decode() if found else after
 
-    async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> None:
-        """Wait until a job of one of the queues may have become due, at most ``timeout_s``."""
+    async def first_due_ms(self, queues: Sequence[str]) -> int | None:
+        """Return the lowest score of the queues: when a job is due, or a running one's lease ends. One command each."""
         with store_errors():
-            await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for queue in queues:
+                    pipe.zrange(keys.queue(queue), 0, 0, withscores=True)
+                heads = await pipe.execute()
+        return min((int(head[0][1]) for head in heads if head), default=None)
+
+    async def aborted(self) -> dict[str, int]:
+        """Return what stock arq clients ask to abort: job id → when they asked (ms by their clocks)."""
+        with store_errors():
+            entries = await self.redis.zrange(keys.ARQ_ABORT, 0, -1, withscores=True)
+        return {job_id.decode(): int(score) for job_id, score in entries}
+
+    async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> bool:
+        """Wait until a job of one of the queues may have become due, at most ``timeout_s``; tell whether one has."""
+        with store_errors():
+            return None is not await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
 
     async def cancellations(self) -> AsyncIterator[str]:
         """Give the ids of running jobs that are to be cancelled, as they are announced. None is announced twice."""

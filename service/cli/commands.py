@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 from service.cli.errors import WRONG_INPUT, CommandError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+PROCESSES_MAX = 256
 
 
 class Call(NamedTuple):
@@ -58,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add("up", _up, "run the server, the API and a worker until Ctrl-C")
     add("demo", _demo, "make one report from start to PDF, showing how it goes")
-    for part in (add("api", _api, "run the API alone"), add("worker", _worker, "run one worker alone")):
-        part.add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
+    add("api", _api, "run the API alone").add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
+    worker = add("worker", _worker, "run workers alone, each in a process that is started again when it dies")
+    worker.add_argument("--processes", type=_count, metavar="N", help="how many (ARQWAY_PROCESSES, or 1)")
     submit = add("submit", _submit, "submit a job and print its id")
     submit.add_argument("kind", metavar="KIND", help="e.g. report.generate")
     submit.add_argument("payload", metavar="PAYLOAD_JSON", type=_json, help="""e.g. '{"user_id": 14048}'""")
@@ -89,6 +91,12 @@ def _json(text: str) -> str:
     return text
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= PROCESSES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {PROCESSES_MAX}")
+    return int(text)
+
+
 def _http_url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError(f"{text!r} does not start with http:// or https://")
@@ -116,7 +124,7 @@ def _api(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     from service.cli.parts import run_worker
 
-    return run_worker(arguments.lifeline)
+    return run_worker(arguments.processes)
 
 
 def _submit(arguments: argparse.Namespace) -> int:

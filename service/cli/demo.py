@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -13,7 +14,7 @@ from service.cli.errors import INTERRUPTED, WRONG_INPUT, CommandError
 from service.cli.output import say
 from service.cli.progress import progress_view
 from service.cli.redis_server import embedded_server
-from service.cli.stack import API, WORKER, Stack, StopRequested
+from service.cli.stack import Stack, StopRequested, api_part, workers_of
 from service.cli.up import READY_WITHIN_S
 from service.cli.variables import read_settings
 
@@ -54,7 +55,9 @@ def demo() -> int:
             watch.lap("embedded server started")
         home.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(home / "reports", ignore_errors=True)  # or the second demo would find its report made already
-        stack = Stack([API, WORKER], settings, server, changes=_changes(home, port), logs=home)
+        worker = replace(workers_of(settings, server), count=1, log=home / "worker.log")
+        parts = [api_part(home / "api.log"), worker]
+        stack = Stack(parts, settings, server, restarts=0, changes=_changes(home, port))
         try:
             pdf.write_bytes(asyncio.run(_make_report(stack, base_url(_HOST, port), watch)))
         except StopRequested:
@@ -64,7 +67,7 @@ def demo() -> int:
     return 0
 
 
-def _changes(home: Path, port: int) -> Mapping[str, str]:
+def _changes(home: Path, port: int) -> Mapping[str, str | None]:
     """Return the variables that keep the demo apart from a stack that runs already."""
     return {
         "ARQWAY_HOME": str(home),
@@ -72,6 +75,7 @@ def _changes(home: Path, port: int) -> Mapping[str, str]:
         "ARQWAY_PORT": str(port),
         "ARQWAY_JOBS": "workers.jobs:JOBS",
         "ARQWAY_QUEUES": "default",
+        "ARQWAY_WORKER_HEALTH_PORT": None,
     }
 
 

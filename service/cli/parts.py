@@ -1,58 +1,63 @@
 """``arqway api`` and ``arqway worker``: one part of the stack.
 
-With ``REDIS_URL`` set the part is this very process. Without it, the part needs the embedded server of the home: the
-first to come starts it and owns it, and stays in front of its child until both end; those that come later use it.
+``arqway worker`` stays in front of its worker processes as their supervisor. ``arqway api`` is the API itself where
+``REDIS_URL`` is set. Without it, a part needs the embedded server of the home: the first to come starts it and owns it,
+and stays in front of its children until all have ended; those that come later use it.
 """
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from service.cli.addresses import refuse_taken_port
-from service.cli.lifeline import end_with_parent
 from service.cli.variables import read_settings
+from workers.lifeline import end_with_parent
+from workers.logs import configure_logs
 
 if TYPE_CHECKING:
-    from service.cli.stack import Part
     from service.settings import ServiceSettings
+    from workers.embedded import EmbeddedServer
+    from workers.engine.supervisor import Part
 
 
 def run_api(lifeline: int | None) -> int:
     """Serve HTTP until told to stop."""
     from service.__main__ import run
-    from service.cli.stack import API
+    from service.cli.stack import api_part
 
     settings = read_settings()
     refuse_taken_port(settings.host, settings.port)
-    return _run(API, run, settings, lifeline)
-
-
-def run_worker(lifeline: int | None) -> int:
-    """Run jobs until told to stop."""
-    from service.cli.stack import WORKER
-    from workers.__main__ import run
-
-    return _run(WORKER, run, read_settings(), lifeline)
-
-
-def _run(part: "Part", run: Callable[[], None], settings: "ServiceSettings", lifeline: int | None) -> int:
     if lifeline is not None:
-        end_with_parent(lifeline)
+        end_with_parent(lifeline, within_s=settings.stop_within_s)
     if settings.redis_url is None:
-        return _run_on_embedded_server(part, settings)
+        return _keep_running(lambda _: api_part(), settings)
     run()
     return 0
 
 
-def _run_on_embedded_server(part: "Part", settings: "ServiceSettings") -> int:
+def run_worker(processes: int | None) -> int:
+    """Keep worker processes running until told to stop."""
+    from service.cli.stack import workers_of
+
+    settings = read_settings()
+    if processes is not None:
+        settings = settings.model_copy(update={"processes": processes})
+    return _keep_running(lambda server: workers_of(settings, server), settings)
+
+
+def _keep_running(part: "Callable[[EmbeddedServer | None], Part]", settings: "ServiceSettings") -> int:
     from service.cli.redis_server import embedded_server
     from service.cli.stack import Stack, StopRequested
 
-    with embedded_server(settings.home, share=True) as server:
+    configure_logs(settings.log_level, settings.log_format)
+    with ExitStack() as resources:
+        server = None
+        if settings.redis_url is None:
+            server = resources.enter_context(embedded_server(settings.home, share=True))
 
         async def serve() -> None:
-            async with Stack([part], settings, server) as stack:
+            async with Stack([part(server)], settings, server, restarts=None) as stack:
                 with suppress(StopRequested):
                     await stack.run(asyncio.Event().wait())
 

@@ -1,54 +1,53 @@
-"""The processes of one installation: started together, watched, and stopped together."""
+"""The processes of one installation: started together, kept running, and stopped together."""
 
 import asyncio
 import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from service.cli.errors import CommandError
-from service.cli.output import warn
 from workers.embedded import EmbeddedServer
+from workers.engine.supervised import worker_part
+from workers.engine.supervisor import Part, Supervisor
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
+
+__all__ = ["Stack", "StopRequested", "api_part", "workers_of"]
 
 ResultT = TypeVar("ResultT")
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_AT_SERVER_EVERY_S = 0.5
-_LAST_WRITES_S = 10.0
-"""Time for a worker, after it has drained, to hand back its jobs and write what it holds."""
 
 
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
     """Somebody pressed Ctrl-C or sent SIGTERM."""
 
 
-class Part(NamedTuple):
-    """A process of the stack: ``arqway {command}`` under a name."""
-
-    name: str
-    command: str
+def api_part(log: Path | None = None) -> Part:
+    """Return the API; its output goes to ``log``, if given."""
+    return Part(name="API", command=lambda _: ("-m", "service.cli", "api"), log=log)
 
 
-API = Part("API", "api")
-WORKER = Part("worker", "worker")
+def workers_of(settings: "ServiceSettings", server: EmbeddedServer | None) -> Part:
+    """Return the worker processes that ``settings`` ask for, on the embedded server or on that of ``REDIS_URL``."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    return worker_part(settings, server.url if server else url)
 
 
 class Stack:
     """Child processes that live no longer than the ``async with`` block, whatever ends it.
 
     Args:
-        parts: What to start.
+        parts: What to run.
         settings: Of this process; the children read the same, from the environment.
         server: The embedded server they use, if any. One that is owned here must live as long as they do.
-        changes: Environment variables that differ for the children.
-        logs: Folder that gets the children's output, ``{command}.log``; without it they share this terminal.
+        restarts: How often in a row a process that dies at once is started again; None: for ever; 0: the end of any
+            process is the end of all.
+        changes: Environment variables that differ for the children; None: unset.
     """
 
     def __init__(
@@ -57,40 +56,35 @@ class Stack:
         settings: "ServiceSettings",
         server: EmbeddedServer | None,
         *,
-        changes: Mapping[str, str] | None = None,
-        logs: Path | None = None,
+        restarts: int | None,
+        changes: Mapping[str, str | None] | None = None,
     ) -> None:
-        self._parts = parts
-        self._environment = {**os.environ, **(changes or {}), **({"REDIS_URL": server.url} if server else {})}
-        self._stop_within_s = settings.drain_s + settings.cancel_grace_s + _LAST_WRITES_S
+        variables = {**os.environ, **(changes or {}), **({"REDIS_URL": server.url} if server else {})}
+        self._supervisor = Supervisor(
+            parts,
+            environment={name: value for name, value in variables.items() if value is not None},
+            stop_within_s=settings.stop_within_s,
+            restarts=restarts,
+        )
         self._server = server if server and server.owned else None
-        self._logs = logs
-        self._children: dict[Part, Process] = {}
         self._stopping = asyncio.Event()
-        self._impatient = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         for stop_signal in _STOP_SIGNALS:
             if signal.getsignal(stop_signal) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
                 asyncio.get_running_loop().add_signal_handler(stop_signal, self._on_signal)
-        self._lifeline, self._lifeline_held = os.pipe()
-        try:
-            for part in self._parts:
-                self._children[part] = await self._start(part)
-        except BaseException:
-            await self._stop()
-            raise
+        await self._supervisor.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._stop()
+    async def __aexit__(self, *ending: Any) -> None:
+        await self._supervisor.__aexit__(*ending)
 
     async def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Return what ``work`` gives, if the stack lives so long.
 
         Raises:
             StopRequested: A signal came first.
-            CommandError: A process of the stack ended first.
+            CommandError: A process of the stack cannot be kept running, or the embedded server has ended.
         """
         task = asyncio.create_task(work)
         watching = asyncio.create_task(self._watch())
@@ -103,18 +97,18 @@ class Stack:
             await asyncio.gather(task, watching, return_exceptions=True)
 
     async def _watch(self) -> Any:
-        """Raise when a signal has come or something of the stack has ended."""
-        ends = {asyncio.create_task(child.wait()): part for part, child in self._children.items()}
+        """Raise when a signal has come, or the stack cannot go on."""
         stopping = asyncio.create_task(self._stopping.wait())
         server = asyncio.create_task(self._server_end())
-        everything = [stopping, server, *ends]
+        failure = asyncio.create_task(self._supervisor.failure())
+        everything: list[asyncio.Task[Any]] = [stopping, server, failure]
         try:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 raise StopRequested
             if server.done():
                 raise CommandError("the embedded server has ended, so everything stops")
-            raise CommandError(next(self._epitaph(part, end.result()) for end, part in ends.items() if end.done()))
+            raise CommandError(failure.result())
         finally:
             for pending in everything:
                 pending.cancel()
@@ -123,54 +117,7 @@ class Stack:
         while self._server is None or self._server.is_running():  # noqa: ASYNC110 - an adopted server is no child
             await asyncio.sleep(_LOOK_AT_SERVER_EVERY_S)
 
-    def _epitaph(self, part: Part, code: int) -> str:
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        where = f" (see {self._log_of(part)})" if self._logs else ""
-        return f"the {part.name} {how}, so everything stops{where}"
-
-    def _log_of(self, part: Part) -> Path:
-        return (self._logs or Path()) / f"{part.command}.log"
-
-    async def _start(self, part: Part) -> Process:
-        log = self._log_of(part).open("wb") if self._logs else None
-        try:
-            return await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "service.cli", part.command, "--lifeline", str(self._lifeline)),
-                stdin=DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                pass_fds=(self._lifeline,),
-                process_group=0,  # Ctrl-C reaches this process only, which stops the others in order
-            )
-        finally:
-            if log:
-                log.close()
-
     def _on_signal(self) -> None:
         if self._stopping.is_set():
-            self._impatient.set()
+            self._supervisor.hurry()
         self._stopping.set()
-
-    async def _stop(self) -> None:
-        """Ask every child to stop, wait, and kill those that do not; a second signal cuts the waiting short."""
-        self._stopping.set()
-        for child in self._children.values():
-            with suppress(ProcessLookupError):
-                child.terminate()
-        ended = asyncio.create_task(self._all_ended())
-        impatient = asyncio.create_task(self._impatient.wait())
-        await asyncio.wait([ended, impatient], timeout=self._stop_within_s, return_when=asyncio.FIRST_COMPLETED)
-        for part, child in self._children.items():
-            if child.returncode is None:
-                warn(f"the {part.name} did not stop in time and was killed")
-                os.killpg(child.pid, signal.SIGKILL)  # with its own children
-        await ended
-        impatient.cancel()
-        os.close(self._lifeline)
-        os.close(self._lifeline_held)
-
-    async def _all_ended(self) -> None:
-        for child in self._children.values():
-            await child.wait()

@@ -8,19 +8,23 @@ from service.cli.addresses import base_url, free_port, refuse_taken_port
 from service.cli.api_client import ApiClient
 from service.cli.output import say
 from service.cli.redis_server import embedded_server
-from service.cli.stack import API, WORKER, Stack, StopRequested
+from service.cli.stack import Stack, StopRequested, api_part, workers_of
 from service.cli.variables import read_settings
 from workers.embedded import EmbeddedServer
+from workers.logs import configure_logs
 
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
 
 READY_WITHIN_S = 60.0
+_RESTARTS = 5
+"""In a row, of a process that dies at once; then there is something for a person to mend."""
 
 
 def up() -> int:
     """Run everything; Ctrl-C and SIGTERM are the wished-for end, so they give 0."""
     settings = read_settings()
+    configure_logs(settings.log_level, settings.log_format)
     port = settings.port or free_port()
     refuse_taken_port(settings.host, port)
     with ExitStack() as resources:
@@ -34,7 +38,8 @@ def up() -> int:
 
 async def _serve(settings: "ServiceSettings", port: int, server: EmbeddedServer | None) -> None:
     url = base_url(settings.host, port)
-    async with Stack([API, WORKER], settings, server, changes={"ARQWAY_PORT": str(port)}) as stack:
+    parts = [api_part(), workers_of(settings, server)]
+    async with Stack(parts, settings, server, restarts=_RESTARTS, changes={"ARQWAY_PORT": str(port)}) as stack:
         try:
             async with ApiClient(url) as api:
                 await stack.run(api.until_ready(READY_WITHIN_S))

@@ -45,6 +45,12 @@ def compose(port: int) -> Iterator[Compose]:
     run("down", "--volumes", "--timeout", "20")
 
 
+def health_of(containers: list[str]) -> list[str]:
+    """Return what Docker thinks of the containers' health."""
+    inspect = ["docker", "inspect", "--format", "{{.State.Health.Status}}", *containers]
+    return subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.split()
+
+
 async def test_compose_serves_reports_with_two_workers(compose: Compose, port: int, tmp_path: Path) -> None:
     """All services come up, the doctor finds nothing wrong, a report is made and downloaded, on 127.0.0.1 only."""
     url = f"http://127.0.0.1:{port}"
@@ -59,7 +65,9 @@ async def test_compose_serves_reports_with_two_workers(compose: Compose, port: i
     compose("up", "--detach", "--build", "--scale", "worker=2")
     await wait_until(ready, "the API in its container is ready", timeout_s=60)
 
-    assert len(compose("ps", "--quiet", "worker").split()) == 2
+    workers = compose("ps", "--quiet", "worker").split()
+    assert len(workers) == 2
+    await wait_until(lambda: health_of(workers) == ["healthy"] * 2, "both workers are ready", timeout_s=60)
     assert compose("port", "api", "8000").strip() == f"127.0.0.1:{port}"
     assert "WRONG" not in compose("exec", "-T", "worker", "arqway", "doctor")
 

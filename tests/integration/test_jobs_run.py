@@ -11,7 +11,7 @@ from tests.conftest import OpenQueue, RunWorker
 from tests.support.jobs import SOON, Empty, Number, double, retries
 from tests.support.waiting import wait_for
 from workers import DiscardJob, JobContext, JobState, Registry, RetryJob, job
-from workers.contract.errors import DuplicateJob, InvalidSubmission, JobNotFound, WaitTimeout
+from workers.contract.errors import DuplicateJob, InvalidPayload, InvalidSubmission, JobNotFound, WaitTimeout
 from workers.contract.record import Progress
 
 
@@ -126,6 +126,24 @@ async def test_an_id_is_accepted_once(open_jobs: OpenQueue) -> None:
         await jobs.cancel("mine")
     assert sum(not isinstance(answer, DuplicateJob) for answer in answers) == 1
     assert (record.state, record.version) == (JobState.QUEUED, 1)
+
+
+async def test_many_jobs_are_accepted_in_order(run_worker: RunWorker, open_jobs: OpenQueue) -> None:
+    """submit_many accepts each payload as a job of its own; the ids come in the order of the payloads."""
+    registry = Registry([double])
+    async with run_worker(registry), open_jobs(registry) as jobs:
+        ids = await jobs.submit_many(double, [Number(value=n) for n in range(1200)])
+        records = [await jobs.wait(job_id, timeout_s=20) for job_id in (ids[0], ids[700], ids[-1])]
+        for job_id in ids:
+            await jobs.wait(job_id, timeout_s=20)
+    assert [record.result for record in records] == [0, 1400, 2398]
+
+
+async def test_many_jobs_are_accepted_only_if_all_fit(open_jobs: OpenQueue) -> None:
+    """One payload that does not fit keeps all of submit_many from being stored."""
+    async with open_jobs(Registry([double])) as jobs:
+        with pytest.raises(InvalidPayload):
+            await jobs.submit_many(double, [Number(value=1), Number.model_construct(value="x")])  # type: ignore[arg-type]
 
 
 async def test_steps_run_once_across_attempts(run_worker: RunWorker, open_jobs: OpenQueue) -> None:

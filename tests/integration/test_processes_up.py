@@ -13,6 +13,8 @@ from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedServer
 
 READY = "Ctrl-C stops everything."
+API, WORKER = "api", "workers"
+"""A word in the command line of each part's process."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,16 @@ def submit_report(command: Command) -> str:
     """Submit a report to the stack's API and return the job's id."""
     job_id: str = httpx.post(f"{command.url()}/jobs/report.generate", json={"user_id": 14048}).json()["id"]
     return job_id
+
+
+async def succeeds(command: Command, job: str) -> None:
+    """Return once a job has succeeded."""
+
+    async def succeeded() -> bool:
+        state: str = command.get(f"/jobs/{job}").json()["state"]
+        return state == "succeeded"
+
+    await wait_until(succeeded, "the job succeeds", timeout_s=20)
 
 
 @pytest.mark.parametrize("stop", [SIGINT, SIGTERM])
@@ -60,12 +72,7 @@ async def test_jobs_survive_a_restart_of_everything(tmp_path: Path) -> None:
 
     with arqway(tmp_path, "up", name="again") as up:
         await up.says(READY)
-
-        async def succeeded() -> bool:
-            state: str = up.get(f"/jobs/{job}").json()["state"]
-            return state == "succeeded"
-
-        await wait_until(succeeded, "the job is done after the restart", timeout_s=20)
+        await succeeds(up, job)
 
 
 async def test_a_home_runs_one_stack(tmp_path: Path) -> None:
@@ -79,25 +86,56 @@ async def test_a_home_runs_one_stack(tmp_path: Path) -> None:
         assert first.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize("part", ["api", "worker"])
-async def test_up_stops_when_a_part_dies(tmp_path: Path, part: str) -> None:
-    """It says which part was ended by what, stops the others, and its exit code is 1."""
+async def test_a_killed_worker_is_started_again_and_its_report_completes(tmp_path: Path) -> None:
+    """After kill -9 of the worker that makes a report the next one makes it; `up` says so and goes on."""
     with arqway(tmp_path, "up") as up:
         await up.says(READY)
-        children = descendants(up.process.pid)
+        worker = part_of(up, WORKER)
+        job = submit_report(up)
 
-        os.kill(part_of(up, part), SIGKILL)
+        os.kill(worker, SIGKILL)
 
-        assert await up.ends() == 1
-        assert "was ended by SIGKILL, so everything stops" in up.output
-        await all_end(children, "the other children end")
+        await succeeds(up, job)
+        assert "was ended by SIGKILL" in up.output
+        assert part_of(up, WORKER) != worker
+        up.signal(SIGINT)
+        assert await up.ends() == 0
+
+
+async def test_a_killed_api_is_started_again(tmp_path: Path) -> None:
+    """After kill -9 of the API it answers again at the same address, and knows the jobs."""
+    with arqway(tmp_path, "up") as up:
+        await up.says(READY)
+        job = submit_report(up)
+        os.kill(part_of(up, API), SIGKILL)
+
+        async def answers() -> bool:
+            try:
+                return up.get("/readyz").is_success
+            except httpx.TransportError:
+                return False
+
+        await wait_until(answers, "the API answers again", timeout_s=20)
+        await succeeds(up, job)
+        up.signal(SIGINT)
+        assert await up.ends() == 0
+
+
+async def test_up_gives_up_on_what_dies_again_and_again(tmp_path: Path) -> None:
+    """It says which part, how and how often, stops the others, and its exit code is 1."""
+    (tmp_path / "dies.py").write_text("import os; os._exit(3)")
+    with arqway(tmp_path, "up", changes={"ARQWAY_JOBS": "dies:JOBS"}) as up:
+        assert await up.ends(timeout_s=30) == 1
+        assert "ended with exit code 3, 6 times in a row, so everything stops" in up.output
+        assert descendants(up.process.pid) == []
+    assert not EmbeddedServer(tmp_path / "home").is_running()
 
 
 async def test_a_killed_up_leaves_no_part_behind_and_its_server_to_the_next(tmp_path: Path) -> None:
     """After SIGKILL the API and the worker end by themselves; the server is adopted by the next `up`."""
     with arqway(tmp_path, "up") as up:
         await up.says(READY)
-        parts = [part_of(up, "api"), part_of(up, "worker")]
+        parts = [part_of(up, API), part_of(up, WORKER)]
         up.signal(SIGKILL)
         await all_end(parts, "the API and the worker of a killed `up` end")
 

@@ -11,14 +11,14 @@ _PAUSE_S = 0.005
 
 
 async def wait_until(
-    condition: Callable[[], bool | Awaitable[bool]], description: str, *, timeout_s: float = 10
+    condition: Callable[[], object | Awaitable[object]], description: str, *, timeout_s: float = 10
 ) -> None:
     """Return once ``condition`` holds; fail with ``description`` if it does not in time."""
     try:
         async with asyncio.timeout(timeout_s):
             while True:
                 answer = condition()
-                if answer if isinstance(answer, bool) else await answer:
+                if await answer if isinstance(answer, Awaitable) else answer:
                     return
                 await asyncio.sleep(_PAUSE_S)
     except TimeoutError:

@@ -13,7 +13,7 @@ from workers.settings import Settings
 @asynccontextmanager
 async def running_worker(registry: Registry, settings: Settings) -> AsyncIterator[JobWorker]:
     """Run a worker for the time of the block; what it could not finish is handed back."""
-    worker = JobWorker(registry, settings, handle_signals=False)
+    worker = JobWorker(registry=registry, settings=settings, handle_signals=False)
     run = asyncio.create_task(worker.async_run())
     try:
         yield worker

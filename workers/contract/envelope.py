@@ -54,7 +54,10 @@ def write_result(
     started_ms: int,
     ended_ms: int,
 ) -> bytes:
-    """Return what stock arq clients read from ``arq:result:{id}``. The arguments stay in the record's envelope."""
+    """Return what stock arq clients read from ``arq:result:{id}``; ``queue`` is a key, as with arq.
+
+    The arguments stay in the record's envelope.
+    """
     names = _quoted(kind), _quoted(queue), _quoted(job_id)
     times = created_ms, started_ms, ended_ms
     flag = b"true" if success else b"false"

@@ -12,7 +12,11 @@ key                        type    holds                                       l
 ``job-events:{id}``        stream  ``workers.contract.events``, capped         with the record
 ``job-steps:{id}``         hash    step name → result (JSON)                   with the record
 ``wake:{queue key}``       list    tokens that wake idle workers, capped       a claim finds nothing due
+``worker:{id}``            hash    how it is: ``workers.contract.worker``      three beats after the last
+``workers``                zset    worker id → its last beat (ms)              three beats after the last
 =========================  ======  ==========================================  ==============================
+
+Beside each queue lies arq's line of counts, ``{queue key}:health-check``, for twice its interval.
 
 ``arq:*`` names are arq 0.28's (``arq/constants.py``). Job ids come last in every key, so no id, however odd, can name
 another job's key.
@@ -30,12 +34,15 @@ RECORD_PREFIX = "job:"
 EVENTS_PREFIX = "job-events:"
 STEPS_PREFIX = "job-steps:"
 WAKE_PREFIX = "wake:"
+WORKER_PREFIX = "worker:"
+WORKERS = "workers"
 
 CANCEL_CHANNEL = "job-cancel"
 """Pub/sub: the id of a running job whose cancellation was asked for."""
 
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+_FOREIGN = "="
 _RESERVED_QUEUES = frozenset({"health-check"})
 """arq keeps its health record at ``arq:queue:health-check``."""
 
@@ -52,12 +59,27 @@ def is_job_id(job_id: str) -> bool:
 
 def queue(name: str) -> str:
     """Zset: job id → the time in ms when it may next be claimed."""
+    if name.startswith(_FOREIGN):
+        return name.removeprefix(_FOREIGN)
     return QUEUE_PREFIX if name == DEFAULT_QUEUE else f"{QUEUE_PREFIX}:{name}"
+
+
+def queue_of(key: str) -> str:
+    """Return the name of the queue at ``key``; one that stock arq was told to call otherwise is named ``={key}``."""
+    if key == QUEUE_PREFIX:
+        return DEFAULT_QUEUE
+    name = key.removeprefix(f"{QUEUE_PREFIX}:")
+    return name if name != key else f"{_FOREIGN}{key}"
 
 
 def wake(name: str) -> str:
     """List of wake-up tokens of a queue."""
     return WAKE_PREFIX + queue(name)
+
+
+def worker(worker_id: str) -> str:
+    """Hash: how a worker is."""
+    return WORKER_PREFIX + worker_id
 
 
 def record(job_id: str) -> str:

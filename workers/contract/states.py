@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 
 
@@ -48,3 +48,12 @@ TERMINAL_STATES = frozenset(state for state, moves in TRANSITIONS.items() if not
 def may_move(before: JobState, after: JobState) -> bool:
     """Tell whether a record in state ``before`` may be written with state ``after``."""
     return after in TRANSITIONS[before]
+
+
+class EndReason(Enum):
+    """Why a running attempt was told to end."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    INTERRUPT = "interrupt"
+    LOST = "lost"

@@ -1,6 +1,7 @@
-"""Claiming: keep the free slots filled with due jobs, queue after queue."""
+"""Claiming: take due jobs, queue after queue."""
 
 import secrets
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,8 +14,12 @@ class Found(NamedTuple):
     """What one look at all queues gave."""
 
     jobs: list[Claim]
-    idle_s: float | None
-    """Time until the next job of any queue is due, as far as anybody knows; None: never."""
+    next_due_ms: int | None
+    """When the next job of any queue is due, as far as anybody knows, by the server's clock; it may be past."""
+    waiting: bool
+    """Whether any queue holds a job, due, scheduled or running."""
+    skew_ms: float
+    """The server's clock less ours."""
 
 
 class Claimer:
@@ -38,15 +43,17 @@ class Claimer:
     async def claim(self, free: int) -> Found:
         """Take up to ``free`` due jobs. Raises StoreUnavailable; what it had claimed is then rescued."""
         jobs: list[Claim] = []
-        waits_ms: list[int] = []
+        dues: list[int] = []
+        skew_ms = 0.0
         for queue in self._queues:
             if len(jobs) < free:
                 found = await self._claim_from(queue, min(free - len(jobs), _BATCH))
+                skew_ms = found.now_ms - time.time() * 1000
                 jobs += found.jobs
                 if found.next_due_ms is not None:
-                    waits_ms.append(max(0, found.next_due_ms - found.now_ms))
+                    dues.append(found.next_due_ms)
         self._queues.append(self._queues.pop(0))
-        return Found(jobs, min(waits_ms) / 1000 if waits_ms else None)
+        return Found(jobs, min(dues, default=None), bool(dues or jobs), skew_ms)
 
     async def _claim_from(self, queue: str, want: int) -> Claims:
         self._claims += 1

@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 from arq.connections import ArqRedis
 
-from workers.attempt import Attempt, EndReason
+from workers.attempt import Attempt
 from workers.connection import clone
 from workers.contract.errors import StoreUnavailable
+from workers.contract.states import EndReason
 from workers.store import JobStore, Lease
 
 logger = logging.getLogger("workers.engine")
@@ -59,6 +60,11 @@ class LeaseKeeper:
         self._beat_at_s = time.monotonic()
         self._reported = False
         self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+
+    @property
+    def blocked_s(self) -> float:
+        """How long the event loop has not turned, above what is usual. May be asked from any thread."""
+        return max(0.0, time.monotonic() - self._beat_at_s - _BEAT_S)
 
     def start(self) -> None:
         """Start the thread. Called on the event loop that is to be watched."""

@@ -1,6 +1,7 @@
 """``JobWorker``: arq's worker with its claiming, running, renewing, settling and waiting replaced.
 
-Constructor options, signals and the health key are those of ``arq.worker.Worker`` 0.28.
+Constructor options, functions, cron jobs, hooks, burst mode, signals and the health key are those of
+``arq.worker.Worker`` 0.28. What differs is said in ``docs/architecture.md``.
 """
 
 import asyncio
@@ -9,100 +10,100 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from signal import Signals
 from typing import Any, cast
 
+from arq.connections import create_pool
 from arq.worker import Worker, func
 
-from workers.attempt import EndReason
-from workers.backoff import Backoff
+from workers.attempt import Attempt
 from workers.connection import open_redis, store_errors
-from workers.contract import keys
-from workers.contract.errors import ConfigurationError, StoreUnavailable
-from workers.definition import Registry
+from workers.contract import envelope, keys
+from workers.contract.errors import StoreUnavailable
+from workers.contract.states import EndReason, JobState
+from workers.definition import Registry, Runnable
+from workers.engine.arq_function import FOREVER_MS, ArqFunction
 from workers.engine.cancellations import Cancellations
-from workers.engine.claimer import Claimer, Found
+from workers.engine.claimer import Claimer
+from workers.engine.hooks import Hooks
+from workers.engine.intake import Intake
 from workers.engine.leases import LeaseKeeper
+from workers.engine.tasks import end
 from workers.engine.wakeup import Wakeup
+from workers.engine.watch import watch_over
 from workers.executor import Executor, Limits
-from workers.outcome import Retention
+from workers.outcome import Outcome, Retention, Succeeded
 from workers.settings import Settings
-from workers.store import JobStore
+from workers.store import JobStore, SettleAnswer
 
 logger = logging.getLogger("workers.engine")
 
 _HEALTH_INTERVAL = timedelta(seconds=10)
-_CANCEL_AGAIN_S = 0.1
-_BACKLOG_PER_SLOT = 4
-"""Ended jobs that wait to be settled, for each slot, before no more are claimed: Redis is slower than the jobs."""
+_SHORTEST_BEAT_S = 0.5
 _HAND_BACK_S = 5.0
 """How long a stopping worker tries to write its last outcomes while Redis is away; then their leases run out."""
 
 
 class JobWorker(Worker):
-    """Runs the jobs of a registry until it is told to stop.
+    """Runs jobs until it is told to stop.
 
     Args:
-        registry: The jobs it knows; jobs of other kinds are parked for other workers.
-        settings: Where Redis is, which queues to serve, and the limits.
+        functions: arq's own functions, as for ``arq.worker.Worker``.
+        registry: Jobs made with ``@job``. Jobs of kinds in neither are parked for other workers.
+        settings: Where Redis is, which queues to serve, and the limits; by default from the environment.
+        worker_id: Names this process in records; never used before. By default host, pid and a random part.
         arq_options: As for ``arq.worker.Worker``; they win over ``settings``.
     """
 
-    def __init__(self, registry: Registry, settings: Settings, **arq_options: Any) -> None:
-        if settings.redis_url is None:
-            raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
-        options = {
-            "redis_pool": open_redis(settings.redis_url.get_secret_value()),
-            "queue_name": keys.queue(settings.queues[0]),
-            "max_jobs": settings.max_jobs,
-            "poll_delay": settings.poll_s,
-            "keep_result": settings.keep_result_s,
-            "job_completion_wait": settings.drain_s,
-            "health_check_interval": _HEALTH_INTERVAL,
-            **arq_options,
-        }
-        functions = [func(cast(Any, job.function), name=job.kind, timeout=job.timeout) for job in registry.values()]
-        super().__init__(functions, **options)
-        self.registry = registry
-        self.settings = settings
-        self.worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self.store = JobStore(self.pool)
-        self._lease_ms = int(settings.lease_s * 1000)
-        self._slot_freed = asyncio.Event()
-        self._stopping = asyncio.Event()
+    def __init__(
+        self,
+        functions: Sequence[Any] = (),
+        *,
+        registry: Registry | None = None,
+        settings: Settings | None = None,
+        worker_id: str | None = None,
+        **arq_options: Any,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.registry = registry if registry is not None else Registry([])
+        self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        ours = [func(cast(Any, job.function), name=job.kind, timeout=job.timeout) for job in self.registry.values()]
+        super().__init__([*functions, *ours], **{**self._defaults(arq_options), **arq_options})
+        self._queues = self.settings.queues if "queue_name" not in arq_options else (keys.queue_of(self.queue_name),)
         self._interrupt = asyncio.Event()
-        self._waiting: asyncio.Task[None] | None = None
+        self._intake: Intake | None = None
+        self._hooks = Hooks(self.ctx, self.on_job_start, self.on_job_end, self.after_job_end)
+        self.has_hooks = bool(self.on_job_start or self.on_job_end)
 
     async def main(self) -> None:
         """Serve until stopped: open resources, keep the duties going, claim and run jobs, drain."""
+        await self._open_pool()
         async with AsyncExitStack() as stack:
-            self.ctx["redis"] = self.pool
+            if self.on_startup:
+                await self.on_startup(self.ctx)
             resources = await stack.enter_async_context(self.registry.open_resources())
-            self.executor = Executor(
-                self.store,
-                self.registry,
-                resources,
-                self._limits(),
-                released=self._released,
-                settled=self._slot_freed.set,
-            )
-            await stack.enter_async_context(self._duties())
-            logger.info("Worker started", extra={"worker": self.worker_id, "kinds": len(self.registry)})
-            await self._claim_until_stopped()
-            await self._drain()
+            self.executor = Executor(self.store, self._runnables(), resources, self._limits(), observer=self)
+            self._intake = self._make_intake()
+            if not self.allow_pick_jobs:  # told to stop before it has begun
+                self._intake.stop()
+            await stack.enter_async_context(self._duties(self._intake))
+            logger.info("Worker started", extra={"worker": self.worker_id, "kinds": len(self.functions)})
+            await self._intake.run()
+            await self._drain(self._intake)
+        self.allow_pick_jobs, self._intake = True, None
+        self._interrupt.clear()
         logger.info("Worker stopped", extra={"worker": self.worker_id})
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop claiming and drain; a second signal interrupts what still runs at once."""
-        if self._stopping.is_set():
+        if not self.allow_pick_jobs:
             self._interrupt.set()
-        self._stopping.set()
-        self._slot_freed.set()
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self.allow_pick_jobs = False
+        if self._intake is not None:
+            self._intake.stop()
         logger.info("Stopping", extra={"signal": Signals(signum).name, "running": len(self.tasks)})
         if self.on_stop:
             self.on_stop(signum)
@@ -111,22 +112,106 @@ class JobWorker(Worker):
 
     async def close(self) -> None:
         """Release what the worker holds; call after ``async_run`` has returned."""
-        if self._pool is not None:
-            await self._pool.aclose()
-            self._pool = None
+        if self._pool is None:
+            return
+        with contextlib.suppress(StoreUnavailable), store_errors():
+            await self.pool.delete(self.health_check_key)
+        if self.on_shutdown:
+            await self.on_shutdown(self.ctx)
+        await self.pool.aclose(close_connection_pool=True)
+        self._pool = None
+
+    async def started(self, attempt: Attempt) -> None:
+        """Call ``on_job_start``."""
+        await self._hooks.started(attempt)
+
+    async def ended(self, attempt: Attempt) -> None:
+        """Call ``on_job_end``."""
+        await self._hooks.ended(attempt)
+
+    def released(self, attempt: Attempt) -> None:
+        """Free the attempt's slot."""
+        if self._intake is not None:
+            self._intake.released(attempt.claim.id)
+
+    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
+        """Count the outcome as arq does, and call ``after_job_end``."""
+        if isinstance(outcome, Succeeded):
+            self.jobs_complete += 1
+        elif attempt.next_state in {JobState.RETRYING, JobState.QUEUED}:
+            self.jobs_retried += 1
+        else:
+            self.jobs_failed += 1
+        self._hooks.settled(attempt)
+        if self._intake is not None:
+            self._intake.settled()
+
+    def _defaults(self, given: dict[str, Any]) -> dict[str, Any]:
+        settings = self.settings
+        defaults: dict[str, Any] = {
+            "queue_name": keys.queue(settings.queues[0]),
+            "max_jobs": settings.max_jobs,
+            "poll_delay": settings.poll_s,
+            "keep_result": settings.keep_result_s,
+            "job_completion_wait": settings.drain_s,
+            "health_check_interval": _HEALTH_INTERVAL,
+            "job_serializer": envelope.encode,
+            "job_deserializer": envelope.decode,
+        }
+        if settings.redis_url is not None and not {"redis_pool", "redis_settings"} & set(given):
+            defaults["redis_pool"] = open_redis(settings.redis_url.get_secret_value())
+        return defaults
+
+    async def _open_pool(self) -> None:
+        if self._pool is None:
+            self._pool = await create_pool(
+                self.redis_settings,
+                job_serializer=self.job_serializer,
+                job_deserializer=self.job_deserializer,
+                default_queue_name=self.queue_name,
+                expires_extra_ms=self.expires_extra_ms,
+            )
+        self.store = JobStore(self.pool)
+        self.ctx["redis"] = self.pool
+
+    def _runnables(self) -> dict[str, Runnable]:
+        arq_functions: dict[str, Runnable] = {
+            name: ArqFunction.of(function, self)
+            for name, function in self.functions.items()
+            if name not in self.registry
+        }
+        return {**self.registry, **arq_functions}
+
+    def _make_intake(self) -> Intake:
+        lease_ms = int(self.settings.lease_s * 1000)
+        return Intake(
+            Claimer(self.store, self._queues, self.worker_id, lease_ms),
+            Wakeup(self.store, self._queues, self.poll_delay_s),
+            self.executor,
+            self.tasks,
+            slots=self.max_jobs,
+            burst=self.burst,
+            burst_left=self._burst_left,
+        )
+
+    def _burst_left(self) -> int | None:
+        if not self.burst or self.max_burst_jobs < 0:
+            return None
+        return max(0, self.max_burst_jobs - self._jobs_started() - self.executor.backlog)
 
     def _limits(self) -> Limits:
         settings = self.settings
+        kept_ms = FOREVER_MS if self.keep_result_forever else int((self.keep_result_s or 0) * 1000)
         return Limits(
-            retention=Retention(int(settings.retention_s * 1000), int((self.keep_result_s or 0) * 1000)),
+            retention=Retention(int(settings.retention_s * 1000), kept_ms),
             max_rescues=settings.max_rescues,
             unknown_kind_ms=int(settings.unknown_kind_s * 1000),
             cancel_grace_s=settings.cancel_grace_s,
         )
 
     @asynccontextmanager
-    async def _duties(self) -> AsyncIterator[None]:
-        """Keep leases, cancellations and the health record going while jobs run."""
+    async def _duties(self, intake: Intake) -> AsyncIterator[None]:
+        """Keep leases, cancellations, cron and the health record going while jobs run."""
         leases = LeaseKeeper(
             self.pool,
             lease_s=self.settings.lease_s,
@@ -135,85 +220,41 @@ class JobWorker(Worker):
             end=lambda job_id, reason, token: self.executor.end(job_id, reason, token=token),
         )
         cancellations = Cancellations(self.store, lambda job_id: self.executor.end(job_id, EndReason.CANCEL))
+        watch = watch_over(self, intake, leases, self._queues)
         tasks = [asyncio.create_task(cancellations.run()), asyncio.create_task(self._beat())]
         leases.start()
         try:
-            yield
+            async with watch:
+                yield
         finally:
-            await _end(tasks)
+            await end(tasks)
             await leases.stop()
+
+    async def record_health(self) -> None:
+        """Do nothing: arq's health record is written with the heartbeat, ``workers.engine.heartbeat``."""
 
     async def _beat(self) -> None:
         while True:
             with contextlib.suppress(StoreUnavailable), store_errors():
                 await self.heart_beat()
-            await asyncio.sleep(max(self.poll_delay_s, 0.5))
+                if self.tasks:
+                    await self._cancel_aborted_jobs()
+            await asyncio.sleep(max(self.poll_delay_s, _SHORTEST_BEAT_S))
 
-    async def _claim_until_stopped(self) -> None:
-        queues = self.settings.queues
-        claimer = Claimer(self.store, queues, self.worker_id, self._lease_ms)
-        wakeup, backoff = Wakeup(self.store, queues, self.poll_delay_s), Backoff()
-        while not self._stopping.is_set():
-            try:
-                found = await self._fill_slots(claimer)
-                if found is not None and not found.jobs:
-                    await self._idle(wakeup.wait(found.idle_s))
-                backoff.reset()
-            except StoreUnavailable as error:
-                logger.warning("Redis is away; running jobs go on", extra={"cause": repr(error.__cause__)})
-                await self._idle(asyncio.sleep(backoff.next_s()))
+    async def _cancel_aborted_jobs(self) -> None:
+        for job_id, asked_ms in (await self.store.aborted()).items():
+            attempt = self.executor.running.get(job_id)
+            if attempt is not None and asked_ms >= attempt.claim.created_ms:
+                attempt.end(EndReason.CANCEL)
 
-    async def _fill_slots(self, claimer: Claimer) -> Found | None:
-        """Claim into the free slots; None if there is none, after one has been freed."""
-        free = self.max_jobs - len(self.tasks)
-        if free <= 0 or self.executor.backlog > _BACKLOG_PER_SLOT * self.max_jobs:
-            self._slot_freed.clear()
-            await self._slot_freed.wait()
-            return None
-        found = await claimer.claim(free)
-        if self._stopping.is_set():  # the claim was under way when the signal came
-            self.executor.hand_back(found.jobs)
-            return None
-        self.tasks.update(zip((claim.id for claim in found.jobs), self.executor.start(found.jobs), strict=True))
-        if self.burst and not self.tasks and found.idle_s is None:
-            self._stopping.set()
-        return found
-
-    def _released(self, job_id: str) -> None:
-        self.tasks.pop(job_id, None)
-        self._slot_freed.set()
-
-    async def _idle(self, waiting: Coroutine[Any, Any, None]) -> None:
-        """Wait, but no longer than until the worker is told to stop."""
-        self._waiting = self.loop.create_task(waiting)
-        await asyncio.wait([self._waiting])
-        if not self._waiting.cancelled():
-            self._waiting.result()
-
-    async def _drain(self) -> None:
+    async def _drain(self, intake: Intake) -> None:
         """Let running jobs end; hand the rest back, at no cost of an attempt; write every outcome."""
-        if not await self._ended_within(self._job_completion_wait):
+        if not await intake.emptied(self._job_completion_wait, self._interrupt):
+            self._interrupt.clear()
             for job_id in list(self.executor.running):
                 self.executor.end(job_id, EndReason.INTERRUPT)
-            await self._ended_within(self.settings.cancel_grace_s + _HAND_BACK_S)
+            await intake.emptied(self.settings.cancel_grace_s + _HAND_BACK_S, self._interrupt)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HAND_BACK_S):
                 await self.executor.drained()
-
-    async def _ended_within(self, timeout_s: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self.tasks and not self._interrupt.is_set():
-                    self._slot_freed.clear()
-                    await self._slot_freed.wait()
-        self._interrupt.clear()
-        return not self.tasks
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: one that comes while redis-py connects may turn into a connection error."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+                await self._hooks.finished()

@@ -7,16 +7,20 @@
 --          then for each job: id, token, kind ('': not known), attempt, rescues, max attempts ('': not known),
 --          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone}
 
+local ABORT_MS = 86400000
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local abort = redis.call('EXISTS', ABORT) == 1
+if abort then redis.call('ZREMRANGEBYSCORE', ABORT, '-inf', now - ABORT_MS) end
 local answer, leased, got, looked = { now, -1 }, {}, 0, 0
+
+local queue_name = queue == 'arq:queue' and 'default' or string.match(queue, '^arq:queue:(.+)$') or '=' .. queue
 
 -- A job of a stock producer has no record yet. Its kind stands in its envelope, if that is JSON at all.
 local function adopt(id, envelope, score)
   local read, job = pcall(cjson.decode, envelope or '')
   local kind = read and type(job) == 'table' and type(job.f) == 'string' and job.f or ''
   local created = read and type(job) == 'table' and tonumber(job.et) or now
-  redis.call('HSET', RECORD .. id, 'kind', kind, 'queue', string.match(queue, '^arq:queue:(.+)$') or 'default', 'state',
+  redis.call('HSET', RECORD .. id, 'kind', kind, 'queue', queue_name, 'state',
     'queued', 'created_ms', string.format('%d', created), 'due_ms', string.format('%d', score), 'version', 1)
   if envelope then redis.call('PERSIST', ENVELOPE .. id) end
 end
@@ -28,14 +32,19 @@ end
 
 local function take(id, score)
   local r, envelope = read(id), redis.call('GET', ENVELOPE .. id)
+  if r[1] and next(MOVES[r[1]]) == nil and envelope and redis.call('EXISTS', LEASE .. id) == 0 then
+    redis.call('DEL', RECORD .. id, EVENTS .. id, STEPS .. id) -- a stock producer uses the id of an ended job again
+    r = {}
+  end
   if not r[1] then
     adopt(id, envelope, score)
     r = read(id)
   end
   local state, attempt, rescues = r[1], tonumber(r[3] or 0), tonumber(r[4] or 0)
   if not may_move(state, 'running') then
-    redis.call('ZREM', queue, id) -- it has ended; a stock client's abort put it back
+    redis.call('ZREM', queue, id) -- it has ended: a stock client's abort put it back, or it is a cron run's echo
     redis.call('ZREM', ABORT, id)
+    redis.call('DEL', ENVELOPE .. id)
     return
   elseif state == 'running' then
     local lease_end = tonumber(redis.call('GET', LEASE .. id) or 0)
@@ -45,6 +54,7 @@ local function take(id, score)
     end
     rescues = rescues + 1
   end
+  if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- an earlier attempt's
   if state ~= 'running' then attempt = attempt + 1 end
   local token = ARGV[5] .. got
   redis.call('HSET', RECORD .. id, 'state', 'running', 'attempt', attempt, 'rescues', rescues, 'started_ms', now,
@@ -52,7 +62,10 @@ local function take(id, score)
   leased[#leased + 1], leased[#leased + 2] = now + lease, id
   redis.call('SET', LEASE .. id, now + lease, 'PX', lease)
   add_event(id, 'running', attempt)
-  local cancel = (r[8] or (abort and redis.call('ZSCORE', ABORT, id))) and 1 or 0
+  local asked = abort and tonumber(redis.call('ZSCORE', ABORT, id) or 0) or 0
+  local stale = asked > 0 and asked < tonumber(r[6]) -- it was meant for an earlier job of this id
+  if stale then redis.call('ZREM', ABORT, id) end
+  local cancel = (r[8] or asked > 0 and not stale) and 1 or 0
   local at = #answer
   answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, token, r[2], attempt, rescues
   answer[at + 6], answer[at + 7], answer[at + 8] = r[5] or '', r[6], r[7]

@@ -16,11 +16,15 @@ _FUNCTIONS: dict[str, Callable[[str], str]] = {
     name: found for name, found in vars(keys).items() if inspect.isfunction(found)
 }
 _PARAMETERS = {name: tuple(inspect.signature(found).parameters) for name, found in _FUNCTIONS.items()}
-_CHECKS = {"is_job_id", "is_queue_name"}
-_OF_JOB = [_FUNCTIONS[name] for name, given in _PARAMETERS.items() if given == ("job_id",) and name not in _CHECKS]
+_CHECKS = {"is_job_id", "is_queue_name", "queue_of"}
+_OF_JOB = [
+    _FUNCTIONS[name]
+    for name, given in _PARAMETERS.items()
+    if given in {("job_id",), ("worker_id",)} and name not in _CHECKS
+]
 _OF_QUEUE = [_FUNCTIONS[name] for name, given in _PARAMETERS.items() if given == ("name",) and name not in _CHECKS]
 _PREFIXES = {value for name, value in vars(keys).items() if name.endswith("_PREFIX")}
-_SINGLE = {keys.ARQ_ABORT, keys.CANCEL_CHANNEL}
+_SINGLE = {keys.ARQ_ABORT, keys.CANCEL_CHANNEL, keys.WORKERS}
 _WORDS = ["job", "job-events", "job-cancel", "arq", "queue", "retry", "wake", "health-check", "default", "a", ".", ":"]
 
 _confusing = st.lists(st.sampled_from(_WORDS), min_size=1, max_size=5).map(":".join)
@@ -80,7 +84,7 @@ def test_the_table_names_every_prefix() -> None:
     """The module's table is the list of all keys."""
     column = [line.split("``")[1] for line in (keys.__doc__ or "").splitlines() if line.startswith("``")]
     prefixes = {re.split(r"[\[{]", key)[0] for key in column[:-1]}
-    assert prefixes == _PREFIXES | {keys.ARQ_ABORT}
+    assert prefixes == _PREFIXES | {keys.ARQ_ABORT, keys.WORKERS}
 
 
 def test_the_scripts_spell_the_same_prefixes() -> None:

@@ -138,7 +138,7 @@ def test_things_are_kept_as_long_as_the_settings_say() -> None:
 def test_a_stock_client_is_told_when_and_where() -> None:
     """The result for arq names the job, its queue and the attempt, with the times of this run."""
     found = envelope.decode(after(Succeeded(b"1"), attempt=2).arq_result)
-    assert (found["id"], found["f"], found["q"], found["t"], found["s"]) == ("id", "kind", "reports", 2, True)
+    assert (found["id"], found["f"], found["q"], found["t"], found["s"]) == ("id", "kind", "arq:queue:reports", 2, True)
     assert (found["et"], found["st"], found["ft"]) == (100, 300, 400)
 
 

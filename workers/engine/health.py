@@ -1,0 +1,82 @@
+"""The health port: ``/livez`` and ``/readyz`` of a worker, for whatever starts and restarts it.
+
+HTTP/1.1 by hand, since a worker needs no web framework for two answers. One request a connection.
+"""
+
+import asyncio
+import json
+import socket
+from asyncio import IncompleteReadError, LimitOverrunError, StreamReader, StreamWriter
+from collections.abc import Callable
+from http import HTTPStatus
+
+from workers.contract.errors import ConfigurationError
+from workers.engine.vitals import Vitals
+
+_HEAD_BYTES_MAX = 8192
+_PATIENCE_S = 5.0
+
+Answer = tuple[HTTPStatus, dict[str, str]]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises ConfigurationError: nobody can listen there."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigurationError(f"the health port cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+class HealthPort:
+    """Answers probes from what the vitals say."""
+
+    def __init__(self, vitals: Vitals) -> None:
+        self._vitals = vitals
+        self._answers: dict[str, Callable[[], Answer]] = {"/livez": self._liveness, "/readyz": self._readiness}
+
+    async def serve(self, listener: socket.socket) -> asyncio.Server:
+        """Start to answer."""
+        return await asyncio.start_server(self._converse, sock=listener, limit=_HEAD_BYTES_MAX)
+
+    def _liveness(self) -> Answer:
+        """Fail only where a new process would help: the event loop is taken for dead."""
+        if self._vitals.stalled():
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "dead", "reason": "loop_dead"}
+        return HTTPStatus.OK, {"status": "ok"}
+
+    def _readiness(self) -> Answer:
+        reason = self._vitals.unready()
+        if reason is not None:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unready", "reason": reason.value}
+        return HTTPStatus.OK, {"status": "ok"}
+
+    async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._respond(head))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (TimeoutError, IncompleteReadError, LimitOverrunError, OSError):
+            writer.transport.abort()  # whoever it was does not speak HTTP, or has gone
+
+    def _respond(self, head: bytes) -> bytes:
+        method, _, rest = head.decode("latin-1").partition(" ")
+        answer = self._answers.get(rest.split(" ")[0].partition("?")[0])
+        if answer is None:
+            status, body = HTTPStatus.NOT_FOUND, {"status": "unknown"}
+        elif method not in {"GET", "HEAD"}:
+            status, body = HTTPStatus.METHOD_NOT_ALLOWED, {"status": "unknown"}
+        else:
+            status, body = answer()
+        content = json.dumps(body).encode()
+        lines = (
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(content)}",
+            "Cache-Control: no-store",
+            "Connection: close",
+            *(["Allow: GET, HEAD"] if status is HTTPStatus.METHOD_NOT_ALLOWED else []),
+        )
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if method == "HEAD" else content)

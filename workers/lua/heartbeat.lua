@@ -1,0 +1,19 @@
+-- Says that a worker lives, and how it is. Workers that have not said so for as long leave the index.
+-- KEYS[1] queue key of arq's health record  KEYS[2] arq's health key
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] worker id  ARGV[3] how long this beat counts (ms)
+-- ARGV[4] when its first beat was (ms; 0: this is it)
+-- ARGV[5] arq's health record up to the number of queued jobs  ARGV[6] its life (ms)
+-- then field, value of the worker's hash
+-- Returns when its first beat was (ms)
+
+local now, id, life = clock(ARGV[1]), ARGV[2], ARGV[3]
+local worker, index = 'worker:' .. id, 'workers'
+local started = ARGV[4] == '0' and now or tonumber(ARGV[4])
+redis.call('DEL', worker) -- a field that does not apply any more must not stay
+redis.call('HSET', worker, 'started_ms', started, 'beat_ms', now, unpack(ARGV, 7))
+redis.call('PEXPIRE', worker, life)
+redis.call('ZADD', index, now, id)
+redis.call('ZREMRANGEBYSCORE', index, '-inf', now - life)
+redis.call('PEXPIRE', index, life)
+redis.call('SET', KEYS[2], ARGV[5] .. redis.call('ZCARD', KEYS[1]), 'PX', ARGV[6])
+return started
