@@ -7,11 +7,11 @@
 --          then for each job: id, token, kind ('': not known), attempt, rescues, max attempts ('': not known),
 --          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone}
 
-local ABORT_MS = 86400000
+local ABORT_MS, APART_MS = 86400000, 500
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local abort = redis.call('EXISTS', ABORT) == 1
 if abort then redis.call('ZREMRANGEBYSCORE', ABORT, '-inf', now - ABORT_MS) end
-local answer, leased, got, looked = { now, -1 }, {}, 0, 0
+local answer, leased, got, looked, suspects = { now, -1 }, {}, 0, 0, 0
 
 local queue_name = queue == 'arq:queue' and 'default' or string.match(queue, '^arq:queue:(.+)$') or '=' .. queue
 
@@ -52,6 +52,14 @@ local function take(id, score)
       leased[#leased + 1], leased[#leased + 2] = lease_end, id -- a stock client's abort moved it; its lease still holds
       return
     end
+    if rescues > 0 and suspects > 0 then
+      -- It has lost a worker before, as has one that this call takes already. One of them may kill its workers, and the
+      -- others should not die with it: they run apart.
+      leased[#leased + 1], leased[#leased + 2] = now + suspects * APART_MS, id
+      suspects = suspects + 1
+      return
+    end
+    if rescues > 0 then suspects = 1 end
     rescues = rescues + 1
   end
   if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- an earlier attempt's

@@ -1,0 +1,49 @@
+"""A worker that was stopped past its lease and goes on: it has lost its job, and writes nothing any more."""
+
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+
+import pytest
+from redis import Redis
+
+from tests.faults.conftest import StartCrew
+from tests.support.fault_jobs import Place, notes, zombie
+from tests.support.fault_records import all_end, all_succeeded, snapshot
+from tests.support.waiting import wait_until
+from workers.client import JobQueue
+
+DROPPED = "Another worker owns this job now; its outcome here is dropped"
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["finished elsewhere", "running elsewhere"])
+async def test_a_zombie_changes_nothing_and_says_so(
+    jobs: JobQueue, client: Redis, place: Path, start_crew: StartCrew, *, finished: bool
+) -> None:
+    """Stopped past its lease, then continued: its progress, step, event and result leave the record as it was."""
+    crew = start_crew(lease_s=1, cancel_grace_s=30)
+    (stopped,) = await crew.start()
+    job_id = (await jobs.submit(zombie, Place(folder=place))).id
+    await wait_until(lambda: notes(place, "begin"), "the job runs")
+
+    stopped.signal(SIGSTOP)
+    (other,) = await crew.start()
+    await wait_until(lambda: len(notes(place, "begin")) == 2, "the job runs elsewhere")
+    if finished:
+        (place / f"finish-{other.pid}").touch()
+        await all_end(client, timeout_s=10)
+    before = snapshot(client, job_id)
+
+    (place / f"finish-{stopped.pid}").touch()
+    stopped.signal(SIGCONT)
+    await stopped.says(DROPPED)
+    assert snapshot(client, job_id) == before
+    assert [line.pid for line in notes(place, "refused")] == [stopped.pid]
+    assert [line["job_id"] for line in stopped.logged(DROPPED)] == [job_id]
+    assert stopped.running
+
+    (place / "finish").touch()
+    await all_end(client, timeout_s=10)
+    (record,) = await all_succeeded(jobs, client, [job_id])
+    assert (record.result, record.attempt, record.rescues) == (other.pid, 1, 1)
+    assert [line.pid for line in notes(place, "kept")] == [other.pid]
+    assert crew.complaints() == []
