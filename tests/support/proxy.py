@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 _CHUNK_BYTES = 65_536
+_KEPT_BYTES = 1_024
 
 
 class Link:
@@ -15,7 +16,7 @@ class Link:
 
     def __init__(self, client: StreamWriter, server: StreamWriter) -> None:
         self.sent = b""
-        """The first bytes that the client sent."""
+        """The first few bytes that the client sent, which tell what it is for."""
         self.cut_next_reply = False
         self.open = asyncio.Event()
         """While it is not set, no reply goes through."""
@@ -94,7 +95,8 @@ class Proxy:
             with suppress(OSError):
                 while chunk := await source.read(_CHUNK_BYTES):
                     wire.put_nowait((time.monotonic() + self.latency_s, chunk))
-                    link.sent = link.sent or (b"" if reply else chunk)
+                    if not reply and len(link.sent) < _KEPT_BYTES:
+                        link.sent += chunk
             wire.put_nowait((0, b""))
             await carrier
         finally:

@@ -10,7 +10,7 @@ from workers.contract.worker import WorkerRecord
 from workers.engine.vitals import Vitals
 from workers.fleet import ArqHealth, Fleet
 
-PERIOD_S = 5.0
+PERIOD_S = 10.0
 BEATS = 3
 """A worker that misses so many in a row is gone."""
 _FAREWELL_S = 1.0

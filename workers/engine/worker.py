@@ -41,7 +41,7 @@ from workers.store import JobStore, SettleAnswer
 
 logger = logging.getLogger("workers.engine")
 
-_HEALTH_INTERVAL = timedelta(seconds=10)
+_HEALTH_INTERVAL = timedelta(seconds=30)
 _SHORTEST_BEAT_S = 0.5
 _HAND_BACK_S = 5.0
 """How long a stopping worker tries to write its last outcomes while Redis is away; then their leases run out."""
