@@ -206,7 +206,9 @@ async def open_queue(settings: Settings, registry: Registry) -> AsyncIterator[Jo
         raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
     redis = open_redis(settings.redis_url.get_secret_value())
     try:
-        yield JobQueue(JobStore(redis), registry, settings)
+        store = JobStore(redis)
+        async with store.lanes():
+            yield JobQueue(store, registry, settings)
     finally:
         await redis.aclose()
 

@@ -4,6 +4,7 @@ All methods raise ``StoreUnavailable`` while Redis is away, loading, read-only o
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Literal, NamedTuple
 
 from redis.asyncio import Redis
@@ -120,10 +121,26 @@ class JobStore:
 
     def __init__(self, redis: Redis, *, clock: Callable[[], int] | None = None) -> None:
         self.redis = redis
+        self._to_submit = self._to_claim = self._to_settle = redis
         self._clock = clock or (lambda: _SERVER_CLOCK)
         self._submit, self._claim, self._settle = Script("submit"), Script("claim"), Script("settle")
         self._progress, self._renew = Script("progress"), Script("renew")
         self._cancel, self._step = Script("cancel"), Script("step")
+
+    @asynccontextmanager
+    async def lanes(self) -> AsyncIterator[None]:
+        """Give submitting, claiming and settling a connection each, for the time of the block.
+
+        A pool asks a connection whether it is still good before it lends it, which takes a turn of the event loop. A command
+        on a lane is on its way at once: Redis claims jobs while those before them run.
+        """
+        self._to_submit, self._to_claim, self._to_settle = (self.redis.client() for _ in range(3))
+        try:
+            yield
+        finally:
+            for lane in (self._to_submit, self._to_claim, self._to_settle):
+                await lane.aclose()
+            self._to_submit = self._to_claim = self._to_settle = self.redis
 
     async def submit(self, jobs: Sequence[Submission]) -> list[Acceptance | None]:
         """Accept each job, or refuse it as a duplicate of its id. Atomic: one script.
@@ -136,14 +153,14 @@ class JobStore:
             args += (job.id, job.kind, job.queue, keys.queue(job.queue))
             args += (job.run_at_ms, job.delay_ms, job.max_attempts, job.envelope)
         with store_errors():
-            now, *due = await self._submit(self.redis, args=args)
+            now, *due = await self._submit(self._to_submit, args=args)
         return [Acceptance(int(now), int(at)) if at else None for at in due]
 
     async def claim(self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str) -> Claims:
         """Take up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
         args: list[Value] = [self._clock(), want, lease_ms, worker, token_prefix]
         with store_errors():
-            now, first, *flat = await self._claim(self.redis, [keys.queue(queue)], args)
+            now, first, *flat = await self._claim(self._to_claim, [keys.queue(queue)], args)
         next_due = int(float(first))
         jobs = [_claim(flat[i : i + 10], queue, int(now)) for i in range(0, len(flat), 10)]
         return Claims(int(now), None if next_due < 0 else next_due, jobs)
@@ -160,7 +177,7 @@ class JobStore:
             args += (s.id, s.token, keys.queue(s.queue), s.state.value)
             args += s[4:]
         with store_errors():
-            return [answer.decode() for answer in await self._settle(self.redis, args=args)]
+            return [answer.decode() for answer in await self._settle(self._to_settle, args=args)]
 
     async def write_progress(self, writes: Sequence[ProgressWrite]) -> list[bool]:
         """Record progress; False where another attempt owns the job. Fenced by token. Atomic: one script."""

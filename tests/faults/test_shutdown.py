@@ -10,13 +10,14 @@ from redis import Redis
 
 from tests.faults.conftest import Measured, StartCrew
 from tests.support.fault_jobs import Place, Work, deaf, hold, notes, times, work
-from tests.support.fault_records import QUEUE, all_end, all_succeeded, submit_surely
+from tests.support.fault_records import QUEUE, all_end, all_succeeded, submit_surely, unfinished
 from tests.support.fault_workers import WorkerProcess
 from tests.support.waiting import wait_until
 from workers import JobState
 from workers.client import JobQueue
 
 DRAIN_S = 1.5
+FLOWING, QUEUED = 1_000, 60
 ABANDONED = "A job did not end when told to, and is given up on; it still holds memory and may hold the loop"
 
 
@@ -86,8 +87,9 @@ async def test_a_job_that_does_not_end_cannot_hold_a_worker_up(
     (worker,) = await crew.start()
     job_id = (await jobs.submit(deaf, Place(folder=place))).id
     await wait_until(lambda: notes(place), "the job runs")
-    await stopped(worker)
-    assert await worker.ends(timeout_s=8) == 0
+    told_s = await stopped(worker)
+    assert await worker.ends() == 0
+    assert time.monotonic() - told_s < 3
     record = await jobs.read(job_id)
     assert (record.state, record.attempt, record.interrupts) == (JobState.QUEUED, 0, 1)
     assert [line["job_id"] for line in crew.logged(ABANDONED)] == [job_id]
@@ -99,18 +101,17 @@ async def test_a_job_that_does_not_end_cannot_hold_a_worker_up(
 async def test_a_rolling_restart_under_load_loses_and_repeats_nothing(
     jobs: JobQueue, client: Redis, place: Path, start_crew: StartCrew
 ) -> None:
-    """Four times a new worker starts and an old one stops while 1,000 jobs flow: each runs once, and succeeds."""
+    """Four times a new worker starts and an old one stops while jobs flow: each runs once, and succeeds."""
     crew = start_crew(lease_s=1, drain_s=10, max_jobs=10)
     await crew.start(2)
-    ids = [f"job{n}" for n in range(1_000)]
+    ids: list[str] = []
     restarted = asyncio.Event()
 
     async def feed() -> None:
-        for n, job_id in enumerate(ids):
-            await submit_surely(jobs, work, Work(folder=place, seconds=0.05), job_id)
-            if not restarted.is_set():  # the last restart shall still be under load
-                await wait_until(lambda: client.zcard(QUEUE) < 60, "a job ends")  # type: ignore[operator]
-                await asyncio.sleep(0.01 if n < 900 else 0.05)
+        while len(ids) < FLOWING or not restarted.is_set():
+            ids.append(f"job{len(ids)}")
+            await submit_surely(jobs, work, Work(folder=place, seconds=0.05), ids[-1])
+            await wait_until(lambda: unfinished(client) < QUEUED, "a job ends")
 
     feeding = asyncio.create_task(feed())
     for _ in range(4):
@@ -118,13 +119,12 @@ async def test_a_rolling_restart_under_load_loses_and_repeats_nothing(
         await crew.start(1)
         await stopped(oldest)
         assert await oldest.ends() == 0
-    under_load = not feeding.done()
     restarted.set()
     await feeding
     await all_end(client, timeout_s=20)
 
     records = await all_succeeded(jobs, client, ids)
-    assert under_load
+    assert len(ids) >= FLOWING
     assert {(r.attempt, r.interrupts, r.rescues) for r in records} == {(1, 0, 0)}
     assert times(place, "begin") == times(place, "end") == dict.fromkeys(ids, 1)
     assert {line.pid for line in notes(place, "end")} == {worker.pid for worker in crew.workers}
@@ -151,6 +151,6 @@ async def test_a_hasty_rolling_restart_settles_each_job_once(
     records = await all_succeeded(jobs, client, ids)
     assert {(r.attempt, r.rescues) for r in records} == {(1, 0)}
     assert times(place, "end") == dict.fromkeys(ids, 1)
-    assert sum(times(place, "begin").values()) == len(ids) + sum(r.interrupts for r in records)
-    assert sum(r.interrupts for r in records) > 0
+    interrupts = sum(r.interrupts for r in records)
+    assert 0 < sum(times(place, "begin").values()) - len(ids) <= interrupts  # some were handed back before they began
     assert crew.complaints() == []

@@ -8,7 +8,7 @@ from redis import Redis
 
 from tests.faults.conftest import StartCrew
 from tests.support.fault_jobs import Place, hold, notes, zombie
-from tests.support.fault_records import QUEUE, all_end, all_succeeded, snapshot
+from tests.support.fault_records import QUEUE, all_end, all_succeeded, events, snapshot
 from tests.support.waiting import wait_until
 from workers.client import JobQueue
 from workers.contract import keys
@@ -60,7 +60,7 @@ async def test_a_worker_that_claims_its_own_job_again_does_not_run_it_beside_its
     await wait_until(lambda: notes(place, "begin"), "the job runs")
 
     end_lease(client, job_id)
-    await wait_until(lambda: client.hget(keys.record(job_id), "rescues") == b"1", "the worker claims its own job")
+    await wait_until(lambda: len(events(client, job_id)) == 2, "the worker claims its own job")
 
     def runs_once() -> bool:
         return len(notes(place, "begin")) - len(notes(place, "cancelled")) == 1

@@ -82,6 +82,7 @@ class JobWorker(Worker):
         """Serve until stopped: open resources, keep the duties going, claim and run jobs, drain."""
         await self._open_pool()
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.store.lanes())
             if self.on_startup:
                 await self.on_startup(self.ctx)
             resources = await stack.enter_async_context(self.registry.open_resources())
