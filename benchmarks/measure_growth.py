@@ -12,7 +12,8 @@ from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 from workers.connection import open_redis
 from workers.contract.states import JobState
-from workers.store import Claims, JobStore, Settlement, Submission
+from workers.entries import Claims, Settlement, Submission
+from workers.store import JobStore
 
 _BATCH = 100
 _FILL = 1_000

@@ -6,8 +6,9 @@ from typing import Any
 
 from workers.contract.record import Progress
 from workers.contract.states import EndReason, JobState
+from workers.entries import Claim, ProgressWrite
 from workers.group_commit import GroupCommit
-from workers.store import Claim, JobStore, ProgressWrite
+from workers.store import JobStore
 
 _PROGRESS_BURST = 16
 _PROGRESS_SPACING_S = 0.1

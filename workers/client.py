@@ -24,9 +24,10 @@ from workers.contract.errors import (
 from workers.contract.record import JobRecord
 from workers.contract.states import JobState
 from workers.definition import JobDefinition, PayloadT, Registry, ResultT
+from workers.entries import Submission
 from workers.group_commit import GroupCommit
 from workers.settings import Settings
-from workers.store import JobStore, Submission
+from workers.store import JobStore
 
 _FOREVER_MS = 100 * 365 * 86_400_000
 _PORTION = 500

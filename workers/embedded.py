@@ -188,6 +188,7 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
+            "stream-node-max-bytes": "256",
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 

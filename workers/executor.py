@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from workers.attempt import Attempt
 from workers.context import JobContext
@@ -18,12 +18,13 @@ from workers.contract.record import Failure
 from workers.contract.retry import NO_RETRY
 from workers.contract.states import EndReason
 from workers.definition import InvalidResult, Runnable
+from workers.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
 from workers.failures import ended, raised, refused, text_of
 from workers.group_commit import GroupCommit
 from workers.logs import bind
 from workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
 from workers.settler import Settler
-from workers.store import Claim, JobStore, ProgressWrite, SettleAnswer, Settlement
+from workers.store import JobStore
 
 logger = logging.getLogger("workers.executor")
 
@@ -237,11 +238,14 @@ class Executor:
             retention=self._retention(definition),
             ended_ms=attempt.claim.claimed_ms + int(attempt.elapsed_s * 1000),
         )
+        rest = dict(settlement.rest or {})
+        if attempt.unwritten:
+            rest["progress"] = attempt.unwritten.to_json()
         if definition and definition.keep_lease_ms:
-            settlement = settlement._replace(keep_lease_ms=definition.keep_lease_ms)
+            rest["keep_lease"] = definition.keep_lease_ms
         if definition and attempt.claim.max_attempts is None:
-            settlement = settlement._replace(max_attempts=definition.retry.max_attempts)
-        return settlement._replace(progress_json=attempt.unwritten.to_json()) if attempt.unwritten else settlement
+            rest["max_attempts"] = definition.retry.max_attempts
+        return settlement._replace(rest=cast(Rest, rest)) if rest else settlement
 
     def _retention(self, definition: Runnable | None) -> Retention:
         retention = self._limits.retention

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from workers.contract import envelope, keys
 from workers.contract.record import Failure
 from workers.contract.retry import RetryAfter, RetryPolicy
 from workers.contract.states import JobState
-from workers.store import Claim, Settlement
+from workers.entries import Claim, Rest, Settlement
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +58,29 @@ def decide(
 ) -> Settlement:
     """Return the one write that follows from ``outcome``; ``random``, uniform in [0, 1), jitters a retry's delay."""
 
-    def settle(state: JobState, arq_value: bytes = b"", **fields: Any) -> Settlement:
-        return Settlement(
-            claim.id,
-            claim.token,
-            claim.queue,
-            state,
-            arq_result=_arq_result(claim, state, arq_value, ended_ms) if arq_value and retention.arq_result_ms else b"",
-            keep_result_ms=retention.arq_result_ms,
-            retention_ms=retention.record_ms,
-            **fields,
-        )
+    def settle(
+        state: JobState, arq_value: bytes = b"", result_json: bytes = b"", rest: Rest | None = None
+    ) -> Settlement:
+        kept = _arq_result(claim, state, arq_value, ended_ms) if arq_value and retention.arq_result_ms else b""
+        keys_of = (claim.id, claim.token, claim.queue)
+        return Settlement(*keys_of, state, retention.record_ms, result_json, kept, retention.arq_result_ms, rest)
 
     match outcome:
         case Succeeded(result_json):
-            return settle(JobState.SUCCEEDED, result_json, result_json=result_json)
+            return settle(JobState.SUCCEEDED, result_json, result_json)
         case Failed(failure, error):
             told = json.dumps({"code": failure.code, "message": failure.message})
-            kept: dict[str, Any] = {"failure_json": failure.to_json(), "event_json": told}
+            rest: Rest = {"failure": failure.to_json(), "event": told}
             decision = policy.decide(error, claim.attempt, random)
             if isinstance(decision, RetryAfter):
-                return settle(JobState.RETRYING, delay_ms=decision.delay_ms, **kept)
-            return settle(JobState.FAILED, envelope.error_json(failure.code, failure.message), **kept)
+                return settle(JobState.RETRYING, rest={**rest, "delay": decision.delay_ms})
+            return settle(JobState.FAILED, envelope.error_json(failure.code, failure.message), rest=rest)
         case Cancelled():
             return settle(JobState.CANCELLED, envelope.CANCELLED_JSON)
         case Interrupted():
-            return settle(JobState.QUEUED, attempts_back=1, interrupts=1)
+            return settle(JobState.QUEUED, rest={"back": 1, "interrupts": 1})
         case Parked(delay_ms):
-            return settle(JobState.QUEUED, attempts_back=1, delay_ms=delay_ms)
+            return settle(JobState.QUEUED, rest={"back": 1, "delay": delay_ms})
 
 
 def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> bytes:

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     max_rescues: int = Field(
         3, ge=0, description="lost workers that a job survives; one more fails it with worker_lost"
     )
-    poll_s: PositiveSeconds = Field(0.5, description="how often an idle worker looks for jobs nobody woke it for")
+    poll_s: PositiveSeconds = Field(0.6, description="how often an idle worker looks for jobs nobody woke it for")
     drain_s: float = Field(5, ge=0, description="time that running jobs get after SIGTERM before they are handed back")
     cancel_grace_s: PositiveSeconds = Field(5, description="time a job has to end after it was cancelled or timed out")
     stall_s: PositiveSeconds = Field(

@@ -11,11 +11,15 @@ from typing import Generic, TypeVar
 
 from workers.backoff import Backoff
 from workers.contract.errors import StoreUnavailable
-from workers.store import JobStore, SettleAnswer, Settlement
+from workers.entries import SettleAnswer, Settlement
+from workers.store import JobStore
 
 logger = logging.getLogger("workers.executor")
 
 _BATCH = 200
+_TURNS = 3
+"""Turns of the event loop before a write, so that more outcomes join it, and the next claim, which the free slots wait
+for, goes to Redis first."""
 
 AboutT = TypeVar("AboutT")
 
@@ -55,6 +59,8 @@ class Settler(Generic[AboutT]):
         backoff = Backoff()
         try:
             while self._waiting:
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
                 try:
                     await self._write_batch(_BATCH)
                     backoff.reset()

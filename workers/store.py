@@ -3,112 +3,32 @@
 All methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal, NamedTuple
 
 from redis.asyncio import Redis
 
 from workers.connection import store_errors
 from workers.contract import keys
 from workers.contract.record import RECORD_FIELDS, JobRecord
-from workers.contract.states import JobState
+from workers.entries import (
+    Acceptance,
+    CancelAnswer,
+    Claim,
+    Claims,
+    Lease,
+    ProgressWrite,
+    RenewAnswer,
+    SettleAnswer,
+    Settlement,
+    Submission,
+)
 from workers.script import Script, Value
 
 _SERVER_CLOCK = 0
 _LISTEN_S = 10.0
 """Shorter than the socket's time-out, which would take a silent channel for a dead server."""
-
-
-class Submission(NamedTuple):
-    """A job to accept. Due at ``run_at_ms`` or, where that is 0, ``delay_ms`` from now."""
-
-    id: str
-    kind: str
-    queue: str
-    envelope: bytes
-    max_attempts: int
-    run_at_ms: int = 0
-    delay_ms: int = 0
-
-
-class Acceptance(NamedTuple):
-    """When a job was accepted and when it is due, by the server's clock."""
-
-    now_ms: int
-    due_ms: int
-
-
-class Claim(NamedTuple):
-    """A job that this worker now owns, for as long as ``token`` is the record's."""
-
-    id: str
-    token: str
-    kind: str
-    """Empty: a stock producer's envelope could not be read."""
-    attempt: int
-    rescues: int
-    max_attempts: int | None
-    created_ms: int
-    due_ms: int
-    cancel: bool
-    envelope: bytes
-    """Empty: it is gone."""
-    queue: str
-    claimed_ms: int
-
-
-class Claims(NamedTuple):
-    """The answer to one claim."""
-
-    now_ms: int
-    next_due_ms: int | None
-    """Score of the queue's first id afterwards; it may be past, or a running job's lease end."""
-    jobs: list[Claim]
-
-
-class Settlement(NamedTuple):
-    """How an attempt ends. ``state`` is where the job goes; ``delay_ms`` matters where it will run again."""
-
-    id: str
-    token: str
-    queue: str
-    state: JobState
-    delay_ms: int = 0
-    attempts_back: int = 0
-    interrupts: int = 0
-    progress_json: str = ""
-    result_json: str | bytes = ""
-    failure_json: str = ""
-    event_json: str = ""
-    arq_result: bytes = b""
-    keep_result_ms: int = 0
-    """0: not kept; -1: for ever."""
-    retention_ms: int = 0
-    keep_lease_ms: int = 0
-    max_attempts: int = 0
-    """0: the record has it."""
-
-
-class ProgressWrite(NamedTuple):
-    """How far a job is."""
-
-    id: str
-    token: str
-    progress_json: str
-
-
-class Lease(NamedTuple):
-    """What a worker holds while it runs a job."""
-
-    id: str
-    token: str
-    queue: str
-
-
-SettleAnswer = Literal["settled", "lost", "cancel"]
-RenewAnswer = Literal["renewed", "cancel", "lost"]
-CancelAnswer = Literal["cancelled", "asked", "finished", "unknown"]
 
 
 class JobStore:
@@ -131,8 +51,8 @@ class JobStore:
     async def lanes(self) -> AsyncIterator[None]:
         """Give submitting, claiming and settling a connection each, for the time of the block.
 
-        A pool asks a connection whether it is still good before it lends it, which takes a turn of the event loop. A command
-        on a lane is on its way at once: Redis claims jobs while those before them run.
+        A pool asks a connection whether it is still good before it lends it, which takes a turn of the event loop. A
+        command on a lane is on its way at once: Redis claims jobs while those before them run.
         """
         self._to_submit, self._to_claim, self._to_settle = (self.redis.client() for _ in range(3))
         try:
@@ -175,7 +95,8 @@ class JobStore:
         args: list[Value] = [self._clock()]
         for s in settlements:
             args += (s.id, s.token, keys.queue(s.queue), s.state.value)
-            args += s[4:]
+            args += s[4:8]
+            args.append(json.dumps(s.rest) if s.rest else "")
         with store_errors():
             return [answer.decode() for answer in await self._settle(self._to_settle, args=args)]
 

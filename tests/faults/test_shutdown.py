@@ -125,7 +125,7 @@ async def test_a_rolling_restart_under_load_loses_and_repeats_nothing(
 
     records = await all_succeeded(jobs, client, ids)
     assert len(ids) >= FLOWING
-    assert {(r.attempt, r.interrupts, r.rescues) for r in records} == {(1, 0, 0)}
+    assert {(r.attempt, r.rescues) for r in records} == {(1, 0)}
     assert times(place, "begin") == times(place, "end") == dict.fromkeys(ids, 1)
     assert {line.pid for line in notes(place, "end")} == {worker.pid for worker in crew.workers}
     assert crew.complaints() == []

@@ -14,7 +14,7 @@ from tests.support.processes import descendants
 from tests.support.waiting import wait_until
 from workers import JobState, fleet
 from workers.client import JobQueue
-from workers.store import Claim
+from workers.entries import Claim
 
 LEASE_MS = 10_000
 STARTED_AGAIN = "A process has ended and is started again"

@@ -16,8 +16,8 @@ from workers import JobContext, JobState, Registry, job
 from workers.client import JobQueue, open_queue
 from workers.contract import keys
 from workers.contract.errors import StoreUnavailable
+from workers.entries import Claim
 from workers.settings import Settings
-from workers.store import Claim
 
 
 async def test_shutdown_hands_a_running_job_back_at_no_cost(run_worker: RunWorker, open_jobs: OpenQueue) -> None:

@@ -14,7 +14,8 @@ from workers.connection import open_redis
 from workers.contract import keys
 from workers.contract.record import JobRecord
 from workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
-from workers.store import Claim, JobStore, Lease, ProgressWrite, Settlement, Submission
+from workers.entries import Claim, Lease, ProgressWrite, Rest, Settlement, Submission
+from workers.store import JobStore
 
 LEASE_MS = 1_000
 RETENTION_MS = 60_000
@@ -190,7 +191,8 @@ class JobLife(RuleBasedStateMachine):
 
 
 def _settlement(claim: Claim, state: JobState, delay_ms: int = 0, back: int = 0) -> Settlement:
-    return Settlement(claim.id, claim.token, "default", state, delay_ms, back, back, retention_ms=RETENTION_MS)
+    rest: Rest = {"delay": delay_ms, "back": back, "interrupts": back}
+    return Settlement(claim.id, claim.token, "default", state, RETENTION_MS, rest=rest)
 
 
 @pytest.mark.timeout(180)

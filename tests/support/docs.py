@@ -216,9 +216,7 @@ def _names_of_keys() -> Comparison:
 
 def _failure_codes() -> Comparison:
     code = "".join(path.read_text() for path in (ROOT / "workers").glob("*.py"))
-    return first_names(rows(CONTRACT, "Failure codes")), set(
-        re.findall(r"(?:Failure|refused)\(\s*\"([a-z_]+)\"", code)
-    )
+    return first_names(rows(CONTRACT, "Failure codes")), set(re.findall(r"(?:Failure|refused)\(\s*\"([a-z_]+)\"", code))
 
 
 def _problems() -> Comparison:

@@ -9,6 +9,7 @@ Hand ``encode`` and ``decode`` to stock arq (``job_serializer``, ``job_deseriali
 
 import asyncio
 import json
+from functools import lru_cache
 from typing import Any
 
 _ERROR = "__error__"
@@ -71,7 +72,12 @@ def write_result(
 
 
 def _quoted(text: str) -> bytes:
-    return b'"%b"' % text.encode() if text.isidentifier() else json.dumps(text).encode()
+    return b'"%b"' % text.encode() if text.isalnum() and text.isascii() else _quoted_with_care(text)
+
+
+@lru_cache(maxsize=1024)
+def _quoted_with_care(text: str) -> bytes:
+    return json.dumps(text).encode()
 
 
 def error_json(code: str, message: str) -> bytes:

@@ -19,7 +19,7 @@ from workers.context import JobContext
 from workers.contract.errors import InvalidPayload, RetryJob
 from workers.contract.retry import NO_RETRY, RetryPolicy
 from workers.definition import InvalidResult
-from workers.store import Claim
+from workers.entries import Claim
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

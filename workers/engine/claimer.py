@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from workers.store import Claim, Claims, JobStore
+from workers.entries import Claim, Claims
+from workers.store import JobStore
 
 _BATCH = 200
 

@@ -19,7 +19,8 @@ from workers.attempt import Attempt
 from workers.connection import clone
 from workers.contract.errors import StoreUnavailable
 from workers.contract.states import EndReason
-from workers.store import JobStore, Lease
+from workers.entries import Lease
+from workers.store import JobStore
 
 logger = logging.getLogger("workers.engine")
 

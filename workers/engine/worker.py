@@ -34,10 +34,11 @@ from workers.engine.leases import LeaseKeeper
 from workers.engine.tasks import end
 from workers.engine.wakeup import Wakeup
 from workers.engine.watch import watch_over
+from workers.entries import SettleAnswer
 from workers.executor import Executor, Limits
 from workers.outcome import Outcome, Retention, Succeeded
 from workers.settings import Settings
-from workers.store import JobStore, SettleAnswer
+from workers.store import JobStore
 
 logger = logging.getLogger("workers.engine")
 
