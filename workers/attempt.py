@@ -29,6 +29,8 @@ class Attempt:
     task: "asyncio.Task[Any] | None" = None
     """Runs the job, and settles it."""
     abandoned = False
+    settled_as = ""
+    """The token that its outcome was handed over with."""
     next_state: JobState | None = None
     """Where its outcome moves the job, once that is decided."""
     arq_context: dict[Any, Any] | None = None

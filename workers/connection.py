@@ -34,6 +34,7 @@ _TRANSIENT_REPLIES = (
     "NOREPLICAS",
     "MISCONF",
     "BUSY",
+    "UNBLOCKED",
 )
 """Replies that pass by themselves, as they stand at the head of an error that a script returned."""
 

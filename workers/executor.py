@@ -29,6 +29,8 @@ from workers.store import JobStore
 logger = logging.getLogger("workers.executor")
 
 _PARK_MS = 5_000
+_PROBATION_S = 30.0
+"""A rescued job that has run for so long is not what killed the earlier workers, or not soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +99,19 @@ class Executor:
         """How many ended attempts are not written yet."""
         return self._settler.backlog
 
-    def start(self, claims: Sequence[Claim]) -> list[asyncio.Task[None]]:
-        """Run claimed jobs, each in a task of its own."""
+    def on_probation(self) -> int:
+        """Count the jobs begun lately that were rescued more than once: one of them may kill its workers."""
+        return sum(a.claim.rescues > 1 and a.elapsed_s < _PROBATION_S for a in self.running.values())
+
+    def start(self, claims: Sequence[Claim]) -> dict[str, asyncio.Task[None]]:
+        """Run claimed jobs, each in a task of its own; one that runs here already goes on instead."""
         loop = asyncio.get_running_loop()
-        attempts = [self._attempt(claim) for claim in claims]
+        attempts = [self._attempt(claim) for claim in claims if not self._goes_on(claim)]
         for attempt in attempts:
             self.running[attempt.claim.id] = attempt
             attempt.task = loop.create_task(self.execute(attempt))
         loop.call_soon(_watch, attempts)
-        return [attempt.task for attempt in attempts if attempt.task is not None]
+        return {attempt.claim.id: attempt.task for attempt in attempts if attempt.task is not None}
 
     async def execute(self, attempt: Attempt) -> None:
         """Run one claimed job, and hand its outcome over to be settled. Never raises."""
@@ -124,7 +130,8 @@ class Executor:
     def hand_back(self, claims: Sequence[Claim]) -> None:
         """Return jobs that were claimed and not begun, at no cost of an attempt."""
         for claim in claims:
-            self._conclude(self._attempt(claim), Interrupted())
+            if not self._goes_on(claim):
+                self._conclude(self._attempt(claim), Interrupted())
 
     def end(self, job_id: str, reason: EndReason, *, token: str | None = None) -> None:
         """Tell a running job to end; nothing happens if it, or the attempt named by ``token``, does not run here."""
@@ -193,6 +200,17 @@ class Executor:
     def _attempt(self, claim: Claim) -> Attempt:
         return Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon)
 
+    def _goes_on(self, claim: Claim) -> bool:
+        """Give a claim to the attempt that runs its job here already: its lease ended while Redis was away, no more."""
+        attempt = self.running.get(claim.id)
+        rescued = attempt is not None and claim.rescues > attempt.claim.rescues
+        if attempt is None or attempt.abandoned or not rescued:  # not rescued: it was settled, though we have not heard
+            return False
+        attempt.claim = claim
+        if claim.cancel:
+            attempt.end(EndReason.CANCEL)
+        return True
+
     def _unknown_kind(self, claim: Claim) -> Outcome:
         if not claim.kind:
             return refused("invalid_payload", "The job's envelope is not the JSON that arq's fields make.")
@@ -214,6 +232,7 @@ class Executor:
     def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
         """Free the slot, and have the outcome written."""
         settlement = self._decide(attempt, outcome)
+        attempt.settled_as = settlement.token
         attempt.next_state = settlement.state
         self._settler.add(settlement, (attempt, outcome))
         self._observer.released(attempt)
@@ -222,6 +241,9 @@ class Executor:
         attempt, outcome = about
         if answer == "cancel":
             self._conclude(attempt, Cancelled())
+            return
+        if answer == "lost" and attempt.settled_as != attempt.claim.token:  # claimed again while it waited for Redis
+            self._conclude(attempt, outcome)
             return
         if self.running.get(attempt.claim.id) is attempt:
             del self.running[attempt.claim.id]

@@ -76,9 +76,11 @@ class JobStore:
             now, *due = await self._submit(self._to_submit, args=args)
         return [Acceptance(int(now), int(at)) if at else None for at in due]
 
-    async def claim(self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str) -> Claims:
+    async def claim(
+        self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str, on_probation: int = 0
+    ) -> Claims:
         """Take up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
-        args: list[Value] = [self._clock(), want, lease_ms, worker, token_prefix]
+        args: list[Value] = [self._clock(), want, lease_ms, worker, token_prefix, on_probation]
         with store_errors():
             now, first, *flat = await self._claim(self._to_claim, [keys.queue(queue)], args)
         next_due = int(float(first))
@@ -173,15 +175,16 @@ class JobStore:
         with store_errors():
             return None is not await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
 
-    async def cancellations(self) -> AsyncIterator[str]:
-        """Give the ids of running jobs that are to be cancelled, as they are announced. None is announced twice."""
+    async def cancellations(self) -> AsyncIterator[tuple[str, str]]:
+        """Give (job id, token) of attempts that are to be cancelled, as they are announced. None is announced twice."""
         with store_errors():
             async with self.redis.pubsub(ignore_subscribe_messages=True) as subscriber:
                 await subscriber.subscribe(keys.CANCEL_CHANNEL)
                 while True:
                     message = await subscriber.get_message(timeout=_LISTEN_S)
                     if message is not None:
-                        yield message["data"].decode()
+                        token, _, job_id = message["data"].decode().partition(" ")
+                        yield job_id, token
 
     async def ping(self) -> None:
         """Return if Redis answers."""

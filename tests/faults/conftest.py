@@ -78,7 +78,7 @@ def measured(record_property: Callable[[str, object], None]) -> Measured:
     """Keeps a figure for the summary at the end of the run: a text, or seconds."""
 
     def keep(name: str, value: object) -> None:
-        record_property(name, figures(value) if isinstance(value, list) else value)
+        record_property(name, figures(value) if isinstance(value, list) else str(value))
 
     return keep
 

@@ -38,7 +38,7 @@ WORKER_PREFIX = "worker:"
 WORKERS = "workers"
 
 CANCEL_CHANNEL = "job-cancel"
-"""Pub/sub: the id of a running job whose cancellation was asked for."""
+"""Pub/sub: ``{token} {id}`` of the attempt whose cancellation was asked for."""
 
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")

@@ -14,17 +14,17 @@ logger = logging.getLogger("workers.engine")
 class Cancellations:
     """Listens for requests to cancel running jobs, for as long as the worker lives."""
 
-    def __init__(self, store: JobStore, cancel: Callable[[str], None]) -> None:
+    def __init__(self, store: JobStore, cancel: Callable[[str, str], None]) -> None:
         self._store = store
         self._cancel = cancel
 
     async def run(self) -> None:
-        """Hand each announced job id to ``cancel``. Ends only by cancellation; Redis may come and go."""
+        """Hand each announced (job id, token) to ``cancel``. Ends only by cancellation; Redis may come and go."""
         backoff = Backoff()
         while True:
             try:
-                async for job_id in self._store.cancellations():
+                async for job_id, token in self._store.cancellations():
                     backoff.reset()
-                    self._cancel(job_id)
+                    self._cancel(job_id, token)
             except StoreUnavailable:
                 await asyncio.sleep(backoff.next_s())

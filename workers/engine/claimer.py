@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from workers.entries import Claim, Claims
@@ -31,13 +31,17 @@ class Claimer:
         queues: Served in turn, so that none starves behind a long one.
         worker_id: Written into the records.
         lease_ms: How long a claim holds without renewal.
+        on_probation: Counts the jobs running here that may be to blame for the loss of workers.
     """
 
-    def __init__(self, store: JobStore, queues: Sequence[str], worker_id: str, lease_ms: int) -> None:
+    def __init__(
+        self, store: JobStore, queues: Sequence[str], worker_id: str, lease_ms: int, on_probation: Callable[[], int]
+    ) -> None:
         self._store = store
         self._queues = list(queues)
         self._worker_id = worker_id
         self._lease_ms = lease_ms
+        self._on_probation = on_probation
         self._boot = secrets.token_hex(6)
         self._claims = 0
 
@@ -48,7 +52,7 @@ class Claimer:
         skew_ms = 0.0
         for queue in self._queues:
             if len(jobs) < free:
-                found = await self._claim_from(queue, min(free - len(jobs), _BATCH))
+                found = await self._claim_from(queue, min(free - len(jobs), _BATCH), jobs)
                 skew_ms = found.now_ms - time.time() * 1000
                 jobs += found.jobs
                 if found.next_due_ms is not None:
@@ -56,7 +60,7 @@ class Claimer:
         self._queues.append(self._queues.pop(0))
         return Found(jobs, min(dues, default=None), bool(dues or jobs), skew_ms)
 
-    async def _claim_from(self, queue: str, want: int) -> Claims:
+    async def _claim_from(self, queue: str, want: int, jobs: Sequence[Claim]) -> Claims:
         self._claims += 1
         return await self._store.claim(
             queue,
@@ -64,4 +68,5 @@ class Claimer:
             lease_ms=self._lease_ms,
             worker=self._worker_id,
             token_prefix=f"{self._boot}.{self._claims}.",
+            on_probation=self._on_probation() + sum(job.rescues > 1 for job in jobs),
         )

@@ -100,8 +100,10 @@ class Intake:
         try:
             async with asyncio.timeout(timeout_s):
                 while self._tasks and not hurry.is_set():
-                    await asyncio.wait([hurried, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)
-                    await asyncio.sleep(0)
+                    self._changed.clear()  # also set for a job that was given up on, whose task goes on
+                    freed = asyncio.create_task(_set(self._changed))
+                    await asyncio.wait([hurried, freed], return_when=asyncio.FIRST_COMPLETED)
+                    freed.cancel()
         except TimeoutError:
             pass
         finally:
@@ -123,8 +125,7 @@ class Intake:
         if self._stopped.is_set():
             self._executor.hand_back(found.jobs)
             return None
-        ids = (claim.id for claim in found.jobs)
-        self._tasks.update(zip(ids, self._executor.start(found.jobs), strict=True))
+        self._tasks.update(self._executor.start(found.jobs))
         if self._burst and not self._tasks and not found.waiting:
             self._stopped.set()
         return found

@@ -187,7 +187,7 @@ class JobWorker(Worker):
     def _make_intake(self) -> Intake:
         lease_ms = int(self.settings.lease_s * 1000)
         return Intake(
-            Claimer(self.store, self._queues, self.worker_id, lease_ms),
+            Claimer(self.store, self._queues, self.worker_id, lease_ms, self.executor.on_probation),
             Wakeup(self.store, self._queues, self.poll_delay_s),
             self.executor,
             self.tasks,
@@ -221,7 +221,9 @@ class JobWorker(Worker):
             running=self.executor.running,
             end=lambda job_id, reason, token: self.executor.end(job_id, reason, token=token),
         )
-        cancellations = Cancellations(self.store, lambda job_id: self.executor.end(job_id, EndReason.CANCEL))
+        cancellations = Cancellations(
+            self.store, lambda job_id, token: self.executor.end(job_id, EndReason.CANCEL, token=token)
+        )
         watch = watch_over(self, intake, leases, self._queues)
         tasks = [asyncio.create_task(cancellations.run()), asyncio.create_task(self._beat())]
         leases.start()

@@ -5,14 +5,14 @@
 -- Returns 'cancelled'; 'asked': it runs, and its worker was told; 'finished': it had ended; 'unknown': no such job
 
 local now, id = clock(ARGV[1]), ARGV[2]
-local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt', 'steps')
+local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt', 'steps', 'token')
 local state = r[1]
 if not state then return 'unknown' end
 if not may_move(state, 'cancelled') then return 'finished' end
 if state == 'running' then
   redis.call('HSETNX', RECORD .. id, 'cancel_ms', now)
   redis.call('HSET', RECORD .. id, 'version', r[2] + 1)
-  redis.call('PUBLISH', 'job-cancel', id)
+  redis.call('PUBLISH', 'job-cancel', r[5] .. ' ' .. id)
   return 'asked'
 end
 local envelope = redis.call('GET', ENVELOPE .. id)

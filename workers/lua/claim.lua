@@ -3,6 +3,7 @@
 -- KEYS[1] queue key
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] want  ARGV[3] lease (ms)
 -- ARGV[4] worker id  ARGV[5] prefix of this claim's tokens: never used before
+-- ARGV[6] jobs on probation that the worker runs: rescued more than once
 -- Returns {now, score of the queue's first id or -1: empty,
 --          then for each job: id, token, kind ('': not known), attempt, rescues, max attempts ('': not known),
 --          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone}
@@ -11,7 +12,7 @@ local ABORT_MS, APART_MS = 86400000, 500
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local abort = redis.call('EXISTS', ABORT) == 1
 if abort then redis.call('ZREMRANGEBYSCORE', ABORT, '-inf', now - ABORT_MS) end
-local answer, leased, got, looked, suspects = { now, -1 }, {}, 0, 0, 0
+local answer, leased, got, looked, suspects = { now, -1 }, {}, 0, 0, tonumber(ARGV[6])
 
 local queue_name = queue == 'arq:queue' and 'default' or string.match(queue, '^arq:queue:(.+)$') or '=' .. queue
 
