@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from arq import func
 from arq.connections import ArqRedis
-from arq.jobs import JobStatus
+from arq.jobs import Job, JobStatus
 
+from tests.conftest import OpenQueue, RunWorker
 from tests.support.arq_workers import MakeWorker, add, fail, submitted
+from tests.support.jobs import Number, double
 from tests.support.waiting import wait_until
+from workers import JobState, Registry
 from workers.contract.envelope import JobFailed
 
 
@@ -139,3 +142,30 @@ async def test_another_queue_of_any_name(arq: ArqRedis, make_worker: MakeWorker)
     result = await job.result_info()
     assert result is not None
     assert result.queue_name == "our:jobs"
+
+
+async def test_stock_clients_are_told_the_truth_about_our_jobs(
+    arq: ArqRedis, run_worker: RunWorker, open_jobs: OpenQueue
+) -> None:
+    """Status, info and result of a job that was submitted through Arqway are those that arq's own would have."""
+    registry = Registry([double])
+    async with open_jobs(registry) as jobs:
+        record = await jobs.submit(double, Number(value=21))
+        job = Job(record.id, arq, _deserializer=arq.job_deserializer)
+        waiting, info = await job.status(), await job.info()
+        async with run_worker(registry):
+            result = await job.result(timeout=5, poll_delay=0.02)
+    assert (waiting, await job.status(), result) == (JobStatus.queued, JobStatus.complete, 42)
+    assert info is not None
+    assert (info.function, list(info.args)) == ("test.double", [{"value": 21}])
+
+
+async def test_stock_clients_abort_our_jobs(arq: ArqRedis, run_worker: RunWorker, open_jobs: OpenQueue) -> None:
+    """Job.abort() of a scheduled job that was submitted through Arqway cancels it; its record says so."""
+    registry = Registry([double])
+    async with open_jobs(registry) as jobs, run_worker(registry):
+        record = await jobs.submit(double, Number(value=21), delay=timedelta(hours=1))
+        job = Job(record.id, arq, _deserializer=arq.job_deserializer)
+        assert await job.abort(timeout=5, poll_delay=0.02)
+        ended = await jobs.read(record.id)
+    assert (ended.state, ended.attempt) == (JobState.CANCELLED, 1)

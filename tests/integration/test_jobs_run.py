@@ -95,6 +95,22 @@ async def test_a_waiting_retry_says_when(run_worker: RunWorker, open_jobs: OpenQ
     assert record.next_retry_ms == pytest.approx(accepted.created_ms + 3_600_000, abs=5_000)
 
 
+async def test_a_waiting_retry_holds_no_slot(run_worker: RunWorker, open_jobs: OpenQueue) -> None:
+    """While a job waits for its next attempt, the only slot of its worker runs another job."""
+
+    @job("test.tomorrow", retry=retries(2))
+    async def tomorrow(ctx: JobContext, payload: Empty) -> None:
+        raise RetryJob("not yet", after=timedelta(days=1))
+
+    registry = Registry([tomorrow, double])
+    async with run_worker(registry, max_jobs=1), open_jobs(registry) as jobs:
+        waiting = await jobs.submit(tomorrow, Empty())
+        await wait_for(jobs, waiting.id, lambda r: r.state is JobState.RETRYING, "waits for its next attempt")
+        record = await jobs.wait((await jobs.submit(double, Number(value=2))).id, timeout_s=5)
+        await jobs.cancel(waiting.id)
+    assert record.result == 4
+
+
 async def test_a_delayed_job_starts_no_sooner(run_worker: RunWorker, open_jobs: OpenQueue) -> None:
     """A job with a delay is scheduled, and starts after its due time."""
     registry = Registry([double])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from random import randrange
 from signal import SIGTERM
 
 import httpx
@@ -168,8 +169,7 @@ async def test_a_taken_port_ends_the_start(tmp_path: Path, redis_url: str) -> No
 
 async def test_each_process_has_a_port_of_its_own(tmp_path: Path, redis_url: str) -> None:
     """The first has the one that was set, the second the next."""
-    with socket.create_server(("127.0.0.1", 0)) as probed:
-        port = probed.getsockname()[1]
+    port = _two_free_ports()
     with supervised(tmp_path, redis_url, "--processes", "2", worker_health_port=port) as command:
         async with fleet_at(redis_url) as fleet:
             await living(fleet, 2)
@@ -177,6 +177,18 @@ async def test_each_process_has_a_port_of_its_own(tmp_path: Path, redis_url: str
         assert probe(port, "/livez") == probe(port + 1, "/livez") == OK
         command.signal(SIGTERM)
         assert await command.ends() == 0
+
+
+def _two_free_ports() -> int:
+    """Return the first of two neighbours, below the ports that the system hands out by itself."""
+    while True:
+        port = randrange(20_000, 30_000)
+        with (
+            suppress(OSError),
+            socket.create_server(("127.0.0.1", port)),
+            socket.create_server(("127.0.0.1", port + 1)),
+        ):
+            return port
 
 
 def given(now_s: Callable[[], float], **changes: object) -> Vitals:
