@@ -32,7 +32,7 @@ from workers.store import JobStore
 _FOREVER_MS = 100 * 365 * 86_400_000
 _PORTION = 500
 """Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""
-_WAIT_BLOCK_MS = 2_000
+_WAIT_BLOCK_MS = 5_000
 
 
 class JobQueue:

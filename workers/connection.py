@@ -20,7 +20,7 @@ from workers.contract import envelope
 from workers.contract.errors import ConfigurationError, StoreUnavailable
 
 _CONNECT_TIMEOUT_S = 2.0
-_SOCKET_TIMEOUT_S = 5.0
+_SOCKET_TIMEOUT_S = 15.0
 """Longer than any blocking command we send, so only a server that has gone silent meets it."""
 
 _TRANSIENT = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)

@@ -27,7 +27,7 @@ from workers.entries import (
 from workers.script import Script, Value
 
 _SERVER_CLOCK = 0
-_LISTEN_S = 2.0
+_LISTEN_S = 10.0
 """Shorter than the socket's time-out, which would take a silent channel for a dead server."""
 
 
