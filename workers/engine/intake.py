@@ -84,11 +84,11 @@ class Intake:
         while not self._stopped.is_set():
             try:
                 found = await self._fill_slots()
-                if found is not None and not found.jobs:
-                    await self._idle(self._wakeup.pause(found) if self._burst else self._wakeup.wait(found))
-                if not backoff.fresh:
+                if found is not None and not backoff.fresh:
                     logger.info("Redis is back")
                     backoff.reset()
+                if found is not None and not found.jobs:
+                    await self._idle(self._wakeup.pause(found) if self._burst else self._wakeup.wait(found))
             except StoreUnavailable as error:
                 if backoff.fresh:
                     logger.warning("Redis is away; running jobs go on", extra={"cause": repr(error.__cause__)})
