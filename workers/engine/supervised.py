@@ -64,7 +64,7 @@ async def _release(fleet: Fleet, worker_id: str, settings: Settings) -> None:
     backoff, lease_ms, jobs = Backoff(), int(settings.lease_s * 1000), 0
     while True:
         try:
-            for queue in settings.queues:
+            for queue in settings.served_queues:
                 jobs += await fleet.release(queue, worker_id, lease_ms=lease_ms)
             await fleet.remove(worker_id)
             break

@@ -28,8 +28,10 @@ from workers.definition import Registry, Runnable
 from workers.engine.arq_function import FOREVER_MS, ArqFunction
 from workers.engine.cancellations import Cancellations
 from workers.engine.claimer import Claimer
+from workers.engine.deliveries import Deliveries
 from workers.engine.hooks import Hooks
 from workers.engine.intake import Intake
+from workers.engine.intakes import Intakes
 from workers.engine.leases import LeaseKeeper
 from workers.engine.tasks import end
 from workers.engine.wakeup import Wakeup
@@ -39,6 +41,7 @@ from workers.executor import Executor, Limits
 from workers.outcome import Outcome, Retention, Succeeded
 from workers.settings import Settings
 from workers.store import JobStore
+from workers.webhooks.delivery import open_delivery
 
 logger = logging.getLogger("workers.engine")
 
@@ -76,6 +79,8 @@ class JobWorker(Worker):
         self._queues = self.settings.queues if "queue_name" not in arq_options else (keys.queue_of(self.queue_name),)
         self._interrupt = asyncio.Event()
         self._intake: Intake | None = None
+        self._intakes = Intakes()
+        self._beside: tuple[Deliveries, ...] = ()
         self._hooks = Hooks(self.ctx, self.on_job_start, self.on_job_end, self.after_job_end)
         self.has_hooks = bool(self.on_job_start or self.on_job_end)
 
@@ -89,13 +94,17 @@ class JobWorker(Worker):
             resources = await stack.enter_async_context(self.registry.open_resources())
             self.executor = Executor(self.store, self._runnables(), resources, self._limits(), observer=self)
             self._intake = self._make_intake()
+            if self.settings.webhook_secrets:
+                delivery = await stack.enter_async_context(open_delivery(self.settings, self.store))
+                self._beside = (self._deliveries(delivery),)
+            self._intakes = Intakes(self._intake, *(deliveries.intake for deliveries in self._beside))
             if not self.allow_pick_jobs:  # told to stop before it has begun
-                self._intake.stop()
+                self._intakes.stop()
             await stack.enter_async_context(self._duties(self._intake))
             logger.info("Worker started", extra={"worker": self.worker_id, "kinds": len(self.functions)})
-            await self._intake.run()
-            await self._drain(self._intake)
-        self.allow_pick_jobs, self._intake = True, None
+            await self._intakes.run()
+            await self._drain()
+        self.allow_pick_jobs, self._intake, self._intakes, self._beside = True, None, Intakes(), ()
         self._interrupt.clear()
         logger.info("Worker stopped", extra={"worker": self.worker_id})
 
@@ -104,8 +113,7 @@ class JobWorker(Worker):
         if not self.allow_pick_jobs:
             self._interrupt.set()
         self.allow_pick_jobs = False
-        if self._intake is not None:
-            self._intake.stop()
+        self._intakes.stop()
         logger.info("Stopping", extra={"signal": Signals(signum).name, "running": len(self.tasks)})
         if self.on_stop:
             self.on_stop(signum)
@@ -196,6 +204,9 @@ class JobWorker(Worker):
             burst_left=self._burst_left,
         )
 
+    def _deliveries(self, delivery: Runnable) -> Deliveries:
+        return Deliveries(self.store, self.settings, self.worker_id, delivery, self._limits(), beside=self.executor)
+
     def _burst_left(self) -> int | None:
         if not self.burst or self.max_burst_jobs < 0:
             return None
@@ -251,14 +262,15 @@ class JobWorker(Worker):
             if attempt is not None and asked_ms >= attempt.claim.created_ms:
                 attempt.end(EndReason.CANCEL)
 
-    async def _drain(self, intake: Intake) -> None:
+    async def _drain(self) -> None:
         """Let running jobs end; hand the rest back, at no cost of an attempt; write every outcome."""
-        if not await intake.emptied(self._job_completion_wait, self._interrupt):
+        if not await self._intakes.emptied(self._job_completion_wait, self._interrupt):
             self._interrupt.clear()
             for job_id in list(self.executor.running):
                 self.executor.end(job_id, EndReason.INTERRUPT)
-            await intake.emptied(self.settings.cancel_grace_s + _HAND_BACK_S, self._interrupt)
+            await self._intakes.emptied(self.settings.cancel_grace_s + _HAND_BACK_S, self._interrupt)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HAND_BACK_S):
-                await self.executor.drained()
+                for executor in (self.executor, *(deliveries.executor for deliveries in self._beside)):
+                    await executor.drained()
                 await self._hooks.finished()

@@ -1,0 +1,137 @@
+"""What may be called back when a job has ended: URLs, and the addresses behind them. Also the form of webhook secrets.
+
+A URL is checked twice: here by what it says, when it is submitted; and by the addresses that its host stands for, each
+time when it is called (``workers.webhooks.address``). Only the second can tell where a name leads.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from workers.contract.errors import InvalidSubmission
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+URL_CHARS = 2_048
+SECRET_PREFIX = "whsec_"  # noqa: S105 - tells that a secret follows
+_SECRET_BYTES = range(24, 65)
+
+_PRINTABLE = re.compile(r"[!-~]*")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?")
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_HOST_CHARS = 253
+_NUMBER = re.compile(r"(\d+|0[xX][0-9a-fA-F]*)")
+
+_THIS_HOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""Everything else of IPv6 has a special purpose. Source: IANA, "IPv6 Address Space"."""
+_NAT64 = IPv6Network("64:ff9b::/96")
+_SPECIAL: tuple[Network, ...] = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))
+"""Of a special purpose, and global to some versions of ``ipaddress``. Source: IANA's special-purpose registries."""
+
+
+def may_be_called(address: Address, allow: Sequence[Network], *, plain: bool = False) -> bool:
+    """Tell whether ``address`` is public, or in a network of ``allow``; ``plain``, without TLS, only the latter.
+
+    An IPv6 address that carries an IPv4 one, to which its packets go, is no better than that one.
+    """
+    target = _target(address)
+    return any(target in network for network in allow) or (not plain and _is_public(target))
+
+
+def _target(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one is another form of: mapped, or behind a NAT64 gateway (RFC 6052)."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address
+
+
+def _is_public(address: Address) -> bool:
+    if any(address in network for network in _SPECIAL):
+        return False
+    if isinstance(address, IPv6Address):
+        if address not in _GLOBAL_UNICAST or address.teredo is not None:
+            return False
+        if address.sixtofour is not None and not _is_public(address.sixtofour):
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def check_callback_url(url: str, allow: Sequence[Network]) -> None:
+    """Raise InvalidSubmission for a URL that cannot be called, as far as that is seen without resolving its host.
+
+    Args:
+        url: What a client wishes to be called.
+        allow: Networks that may be called although they are not public, and without TLS.
+    """
+    if (problem := _problem_of_text(url) or _problem_of_parts(url, allow)) is not None:
+        raise InvalidSubmission(f"The callback URL {problem}.")
+
+
+def _problem_of_text(url: str) -> str | None:
+    if len(url) > URL_CHARS:
+        return f"is longer than {URL_CHARS:,} characters"
+    if not _PRINTABLE.fullmatch(url) or "\\" in url:
+        return "has a character other than printable ASCII, or a backslash"
+    return "has a fragment, which no server would see" if "#" in url else None
+
+
+def _problem_of_parts(url: str, allow: Sequence[Network]) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in ("https", "http") or (parts.scheme == "http" and not allow):
+        return "does not begin with https://"
+    if "@" in parts.netloc:
+        return "names a user"
+    if not _AUTHORITY.fullmatch(parts.netloc) or port == 0:
+        return "has no host that can be called"
+    return _problem_of_host(parts, allow)
+
+
+def _problem_of_host(parts: SplitResult, allow: Sequence[Network]) -> str | None:
+    name = (parts.hostname or "").removesuffix(".")
+    if (literal := _literal(name)) is not None:
+        addresses: Sequence[Address] = (literal,)
+    elif not _is_name(name):
+        return "has no host that can be called"
+    else:
+        addresses = _THIS_HOST if name == "localhost" or name.endswith(".localhost") else ()
+    if addresses and not any(may_be_called(address, allow, plain=parts.scheme == "http") for address in addresses):
+        return "leads to an address that may not be called"
+    return None
+
+
+def _literal(name: str) -> Address | None:
+    try:
+        return ip_address(name)
+    except ValueError:
+        return None
+
+
+def _is_name(name: str) -> bool:
+    """Tell whether ``name`` is a host name. One that ends in a number is an address to some: 127.1, 0x7f000001."""
+    labels = name.split(".")
+    return len(name) <= _HOST_CHARS and all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
+
+
+def secret_key(secret: str) -> bytes:
+    """Return the key in a secret ``whsec_<base64>``. Raises ValueError, which does not show it.
+
+    Source: Standard Webhooks 1.0.0, "Signature scheme": 24 to 64 bytes.
+    """
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    try:
+        key = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or len(key) not in _SECRET_BYTES:
+        raise ValueError(f"a webhook secret is {SECRET_PREFIX} and the base64 of 24 to 64 random bytes")
+    return key
