@@ -3,7 +3,7 @@
 import inspect
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -88,14 +88,16 @@ class JobDefinition(Generic[PayloadT, ResultT]):
     timeout: timedelta
     soft_timeout: timedelta | None
     retry: RetryPolicy
+    other_queues: tuple[str, ...] = ()
     keep_result_ms: int | None = None
     keep_lease_ms: int = 0
 
     def __post_init__(self) -> None:
         if not _KIND.fullmatch(self.kind):
             raise ConfigurationError(f"{self.kind!r} is no kind: lower-case words joined by dots, e.g. report.generate")
-        if not keys.is_queue_name(self.queue):
-            raise ConfigurationError(f"{self.queue!r} cannot name a queue")
+        for name in (self.queue, *self.other_queues):
+            if not keys.is_queue_name(name):
+                raise ConfigurationError(f"{name!r} cannot name a queue")
         soft = self.timeout / 2 if self.soft_timeout is None else self.soft_timeout
         if not timedelta(0) < soft < self.timeout:
             raise ConfigurationError(f"{self.kind}: 0 < soft_timeout < timeout")
@@ -204,6 +206,7 @@ def job(
     kind: str,
     *,
     queue: str = keys.DEFAULT_QUEUE,
+    other_queues: Sequence[str] = (),
     timeout: timedelta = timedelta(minutes=5),
     soft_timeout: timedelta | None = None,
     retry: RetryPolicy = NO_RETRY,
@@ -213,6 +216,7 @@ def job(
     Args:
         kind: The job's stable name, in lower-case words joined by dots. Clients and stored jobs refer to it.
         queue: Where its jobs wait; a worker serves it if ``ARQWAY_QUEUES`` names it.
+        other_queues: Where else a submission may ask to put it.
         timeout: One attempt is ended after this long, and fails with code ``timeout``.
         soft_timeout: After this long ``ctx.deadline_near`` is set, so that the job may clean up.
         retry: What follows a failed attempt; by default nothing.
@@ -225,7 +229,13 @@ def job(
         if not inspect.iscoroutinefunction(function):
             raise ConfigurationError(f"{getattr(function, '__qualname__', function)} is not an async function")
         definition = JobDefinition(
-            kind=kind, function=function, queue=queue, timeout=timeout, soft_timeout=soft_timeout, retry=retry
+            kind=kind,
+            function=function,
+            queue=queue,
+            other_queues=tuple(other_queues),
+            timeout=timeout,
+            soft_timeout=soft_timeout,
+            retry=retry,
         )
         try:
             _ = definition.payload, definition.result

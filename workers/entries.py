@@ -1,8 +1,42 @@
 """What is handed to the job store, and what it answers: plain data."""
 
+from math import inf
 from typing import Literal, NamedTuple, TypedDict
 
+from workers.contract.keys import DEFAULT_TENANT
 from workers.contract.states import JobState
+
+
+class Idempotency(TypedDict):
+    """What makes a repeated request known, as the submit script takes it."""
+
+    key: str
+    """Digest of the caller, the route and the client's key."""
+    fingerprint: str
+    life: int
+    """Milliseconds for which the key is remembered."""
+    hold: int
+    """Milliseconds within which the first request is answered; 0: its answer follows from the submission."""
+
+
+class Extras(TypedDict, total=False):
+    """What most submissions lack."""
+
+    batch: str
+    tags: list[str]
+    unique_key: str
+    deadline_ms: int
+    callback_url: str
+    idempotency: Idempotency
+
+
+class BatchOpening(TypedDict, total=False):
+    """The batch that the submissions of one call make up."""
+
+    id: str
+    tenant: str
+    atomic: bool
+    idempotency: Idempotency
 
 
 class Submission(NamedTuple):
@@ -15,6 +49,8 @@ class Submission(NamedTuple):
     max_attempts: int
     run_at_ms: int = 0
     delay_ms: int = 0
+    tenant: str = DEFAULT_TENANT
+    extras: Extras | None = None
 
 
 class Acceptance(NamedTuple):
@@ -22,6 +58,29 @@ class Acceptance(NamedTuple):
 
     now_ms: int
     due_ms: int
+
+
+class Refusal(NamedTuple):
+    """Why a job was not accepted, or not again."""
+
+    reason: Literal["duplicate", "unique", "mismatch", "held", "kept out"]
+    job_id: str = ""
+    """``unique``: the job that holds the key."""
+    wait_ms: int = 0
+    """``held``: how long until its first request is answered, at most."""
+
+
+class Replay(NamedTuple):
+    """What an earlier request with the same idempotency key was answered."""
+
+    id: str
+    created_ms: int
+    due_ms: int
+    answer: bytes
+    """As it was kept; empty where it follows from the other parts."""
+
+
+SubmitAnswer = Acceptance | Refusal | Replay
 
 
 class Claim(NamedTuple):
@@ -41,6 +100,12 @@ class Claim(NamedTuple):
     """Empty: it is gone."""
     queue: str
     claimed_ms: int
+    deadline_ms: int | None = None
+
+    @property
+    def left_s(self) -> float:
+        """Time from the claim to the job's deadline; endless without one."""
+        return inf if self.deadline_ms is None else (self.deadline_ms - self.claimed_ms) / 1000
 
 
 class Claims(NamedTuple):
@@ -69,6 +134,8 @@ class Rest(TypedDict, total=False):
     """Milliseconds for which the id still counts as running for stock arq."""
     max_attempts: int
     """Where the record lacks it."""
+    fingerprint: str
+    """Of the failure of a job that has failed for good."""
 
 
 class Settlement(NamedTuple):
@@ -104,4 +171,4 @@ class Lease(NamedTuple):
 
 SettleAnswer = Literal["settled", "lost", "cancel"]
 RenewAnswer = Literal["renewed", "cancel", "lost"]
-CancelAnswer = Literal["cancelled", "asked", "finished", "unknown"]
+CancelAnswer = Literal["cancelled", "asked", "finished", "unknown", "changed"]

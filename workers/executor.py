@@ -72,6 +72,7 @@ class Executor:
         limits: Bounds that are not the job's own.
         random: Jitters retry delays; seeded in tests.
         observer: Told what happens to attempts.
+        beside: Another executor of the same worker; both keep what runs in one place, for whoever renews leases.
     """
 
     def __init__(
@@ -83,8 +84,9 @@ class Executor:
         *,
         observer: Observer,
         random: Random | None = None,
+        beside: "Executor | None" = None,
     ) -> None:
-        self.running: dict[str, Attempt] = {}
+        self.running: dict[str, Attempt] = {} if beside is None else beside.running
         self._store = store
         self._registry = registry
         self._resources = resources
@@ -151,6 +153,8 @@ class Executor:
             return Cancelled()
         if claim.rescues > self._limits.max_rescues:
             return refused("worker_lost", f"{claim.rescues} workers were lost while they ran this job.")
+        if claim.left_s <= 0:
+            return refused("deadline_exceeded", "The job's deadline passed before it could run.")
         if (definition := self._registry.get(claim.kind)) is None:
             return self._unknown_kind(claim)
         try:
@@ -168,7 +172,7 @@ class Executor:
             max_attempts=definition.retry.max_attempts,
             link=attempt,
         )
-        limit_s = definition.timeout.total_seconds()
+        limit_s = min(definition.timeout.total_seconds(), attempt.claim.left_s)
         soft_s = definition.soft_timeout.total_seconds() if definition.soft_timeout else None
         attempt.begin(soft_s, limit_s, lambda: ctx.deadline_near.set())
         try:

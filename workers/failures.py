@@ -32,6 +32,9 @@ def raised(error: BaseException) -> Failed:
     """Return the outcome of a job that raised ``error`` by itself."""
     if isinstance(error, DiscardJob):
         return Failed(Failure(clean(error.code), clean(error.message)), error)
+    if isinstance(error, RetryJob) and error.code is not None:
+        detail = None if error.__cause__ is None else text_of(error.__cause__)
+        return Failed(Failure(clean(error.code), text_of(error), detail=detail), error)
     if isinstance(error, RetryJob):
         return Failed(Failure("retry_asked", "The job asked to be tried again.", detail=text_of(error)), error)
     kind = type(error)

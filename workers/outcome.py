@@ -1,10 +1,11 @@
 """How an attempt ended, and what follows from it: data and a pure function."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from workers.contract import envelope, keys
+from workers.contract.fingerprint import fingerprint_of
 from workers.contract.record import Failure
 from workers.contract.retry import RetryAfter, RetryPolicy
 from workers.contract.states import JobState
@@ -69,11 +70,13 @@ def decide(
         case Succeeded(result_json):
             return settle(JobState.SUCCEEDED, result_json, result_json)
         case Failed(failure, error):
+            failure = replace(failure, fingerprint=fingerprint_of(claim.kind, failure))
             told = json.dumps({"code": failure.code, "message": failure.message})
             rest: Rest = {"failure": failure.to_json(), "event": told}
             decision = policy.decide(error, claim.attempt, random)
-            if isinstance(decision, RetryAfter):
+            if isinstance(decision, RetryAfter) and not _is_late(claim, ended_ms + decision.delay_ms):
                 return settle(JobState.RETRYING, rest={**rest, "delay": decision.delay_ms})
+            rest["fingerprint"] = failure.fingerprint or ""
             return settle(JobState.FAILED, envelope.error_json(failure.code, failure.message), rest=rest)
         case Cancelled():
             return settle(JobState.CANCELLED, envelope.CANCELLED_JSON)
@@ -81,6 +84,11 @@ def decide(
             return settle(JobState.QUEUED, rest={"back": 1, "interrupts": 1})
         case Parked(delay_ms):
             return settle(JobState.QUEUED, rest={"back": 1, "delay": delay_ms})
+
+
+def _is_late(claim: Claim, at_ms: int) -> bool:
+    """Tell whether an attempt at ``at_ms`` would begin after the job's deadline."""
+    return claim.deadline_ms is not None and at_ms >= claim.deadline_ms
 
 
 def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> bytes:

@@ -4,6 +4,7 @@
 """
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, AliasChoices, Field, RedisDsn, SecretStr, V
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from workers.contract import keys
+from workers.contract.callback import Network, secret_key
 from workers.contract.errors import ConfigurationError
 
 
@@ -20,7 +22,19 @@ def _queue_name(name: str) -> str:
     return name
 
 
-QueueName = Annotated[str, AfterValidator(_queue_name)]
+def _own_queue_name(name: str) -> str:
+    if _queue_name(name) == keys.WEBHOOK_QUEUE:
+        raise ValueError(f"the queue {name} is served by itself, where there are webhook secrets")
+    return name
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    secret_key(secret.get_secret_value())
+    return secret
+
+
+QueueName = Annotated[str, AfterValidator(_own_queue_name)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
 _LAST_WRITES_S = 10.0
@@ -77,6 +91,13 @@ class Settings(BaseSettings):
     )
     retention_s: PositiveSeconds = Field(86_400, description="how long the record of a finished job is kept")
     keep_result_s: float = Field(3600, ge=0, description="how long arq:result:* is kept for stock arq clients")
+    webhook_secrets: Annotated[tuple[WebhookSecret, ...], NoDecode] = Field(
+        (), description="secrets, newest first, that sign webhooks; unset: there are none, and no callback_url is taken"
+    )
+    webhook_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="networks that webhooks may go to although they are private, and without TLS; as CIDR"
+    )
+    webhook_slots: int = Field(20, ge=1, le=10_000, description="webhooks one worker process sends at a time")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe level that is logged"
     )
@@ -87,10 +108,25 @@ class Settings(BaseSettings):
         """The longest that a worker takes to stop: the drain, the grace, and writing what it holds."""
         return self.drain_s + self.cancel_grace_s + _LAST_WRITES_S
 
+    @property
+    def served_queues(self) -> tuple[str, ...]:
+        """The queues that a worker claims from, by whichever of its intakes."""
+        return (*self.queues, keys.WEBHOOK_QUEUE) if self.webhook_secrets else self.queues
+
     @field_validator("queues", mode="before")
     @classmethod
     def _split(cls, names: object) -> object:
-        return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else names
+        return _parts(names) if isinstance(names, str) else names
+
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _split_secrets(cls, secrets: object) -> object:
+        return _parts(secrets) if isinstance(secrets, str) and secrets else secrets or ()
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _read_networks(cls, networks: object) -> object:
+        return tuple(map(ip_network, _parts(networks))) if isinstance(networks, str) and networks else networks or ()
 
     @field_validator("redis_url")
     @classmethod
@@ -98,6 +134,10 @@ class Settings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith("unix://"):
             RedisDsn(url.get_secret_value())
         return url
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)

@@ -6,6 +6,7 @@ All methods raise ``StoreUnavailable`` while Redis is away, loading, read-only o
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -14,15 +15,19 @@ from workers.contract import keys
 from workers.contract.record import RECORD_FIELDS, JobRecord
 from workers.entries import (
     Acceptance,
+    BatchOpening,
     CancelAnswer,
     Claim,
     Claims,
     Lease,
     ProgressWrite,
+    Refusal,
     RenewAnswer,
+    Replay,
     SettleAnswer,
     Settlement,
     Submission,
+    SubmitAnswer,
 )
 from workers.script import Script, Value
 
@@ -45,7 +50,7 @@ class JobStore:
         self._clock = clock or (lambda: _SERVER_CLOCK)
         self._submit, self._claim, self._settle = Script("submit"), Script("claim"), Script("settle")
         self._progress, self._renew = Script("progress"), Script("renew")
-        self._cancel, self._step = Script("cancel"), Script("step")
+        self._cancel, self._step, self._answered = Script("cancel"), Script("step"), Script("answered")
 
     @asynccontextmanager
     async def lanes(self) -> AsyncIterator[None]:
@@ -62,19 +67,25 @@ class JobStore:
                 await lane.aclose()
             self._to_submit = self._to_claim = self._to_settle = self.redis
 
-    async def submit(self, jobs: Sequence[Submission]) -> list[Acceptance | None]:
-        """Accept each job, or refuse it as a duplicate of its id. Atomic: one script.
+    async def submit(self, jobs: Sequence[Submission], batch: BatchOpening | None = None) -> list[SubmitAnswer]:
+        """Accept each job, or refuse it. Atomic: one script; all or none where ``batch`` says so.
 
         Returns:
-            For each job its times, or None for a duplicate.
+            For each job what became of it; one answer for all where the batch's own idempotency key is known.
         """
-        args: list[Value] = [self._clock()]
+        args: list[Value] = [self._clock(), json.dumps(batch) if batch else ""]
         for job in jobs:
             args += (job.id, job.kind, job.queue, keys.queue(job.queue))
             args += (job.run_at_ms, job.delay_ms, job.max_attempts, job.envelope)
+            args += (job.tenant, json.dumps(job.extras) if job.extras else "")
         with store_errors():
-            now, *due = await self._submit(self._to_submit, args=args)
-        return [Acceptance(int(now), int(at)) if at else None for at in due]
+            now, *answers = await self._submit(self._to_submit, args=args)
+        return [Acceptance(now, answer) if type(answer) is int and answer else _refusal(answer) for answer in answers]
+
+    async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
+        """Keep the answer to the first request with an idempotency key. Atomic: one script."""
+        with store_errors():
+            await self._answered(self.redis, args=[idempotency_key, made_id, answer])
 
     async def claim(
         self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str, on_probation: int = 0
@@ -84,7 +95,7 @@ class JobStore:
         with store_errors():
             now, first, *flat = await self._claim(self._to_claim, [keys.queue(queue)], args)
         next_due = int(float(first))
-        jobs = [_claim(flat[i : i + 10], queue, int(now)) for i in range(0, len(flat), 10)]
+        jobs = [_claim(flat[i : i + 11], queue, int(now)) for i in range(0, len(flat), 11)]
         return Claims(int(now), None if next_due < 0 else next_due, jobs)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
@@ -117,10 +128,18 @@ class JobStore:
             return [answer.decode() for answer in await self._renew(self.redis, args=args)]
 
     async def cancel(
-        self, job_id: str, queue: str, *, arq_result: bytes, keep_result_ms: int, retention_ms: int
+        self,
+        job_id: str,
+        queue: str,
+        *,
+        arq_result: bytes,
+        keep_result_ms: int,
+        retention_ms: int,
+        version: int | None = None,
     ) -> CancelAnswer:
-        """Cancel a waiting job, or ask the worker of a running one to. Atomic: one script."""
+        """Cancel a waiting job, or ask the worker of a running one to; only at ``version``, if given. Atomic."""
         args: list[Value] = [self._clock(), job_id, arq_result, keep_result_ms, retention_ms]
+        args.append("" if version is None else version)
         with store_errors():
             answer: bytes = await self._cancel(self.redis, [keys.queue(queue)], args)
         return answer.decode()  # type: ignore[return-value]
@@ -147,13 +166,7 @@ class JobStore:
                 for job_id in job_ids:
                     pipe.hmget(keys.record(job_id), RECORD_FIELDS)  # type: ignore[arg-type]
                 hashes = await pipe.execute()
-        return [_record(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
-
-    async def next_event(self, job_id: str, after: str, *, block_ms: int) -> str:
-        """Wait for events after the one with id ``after``; return the last one's id, or ``after`` if none came."""
-        with store_errors():
-            found = await self.redis.xread({keys.events(job_id): after}, block=block_ms)
-        return found[0][1][-1][0].decode() if found else after
+        return [JobRecord.from_values(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
 
     async def first_due_ms(self, queues: Sequence[str]) -> int | None:
         """Return the lowest score of the queues: when a job is due, or a running one's lease ends. One command each."""
@@ -192,13 +205,24 @@ class JobStore:
             await self.redis.ping()
 
 
-def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
-    found = {name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
-    return JobRecord.from_hash(job_id, found) if "state" in found else None
+def _refusal(answer: Any) -> Refusal | Replay:
+    if answer == 0:
+        return Refusal("duplicate")
+    reason, *about = answer
+    match reason:
+        case b"replay":
+            return Replay(about[0].decode(), int(about[1]), int(about[2]), about[3])
+        case b"unique":
+            return Refusal("unique", job_id=about[0].decode())
+        case b"held":
+            return Refusal("held", wait_ms=int(about[0]))
+        case b"mismatch":
+            return Refusal("mismatch")
+    return Refusal("kept out")
 
 
 def _claim(raw: Sequence[bytes], queue: str, now_ms: int) -> Claim:
-    job_id, token, kind, attempt, rescues, max_attempts, created, due, cancel, envelope = raw
+    job_id, token, kind, attempt, rescues, max_attempts, created, due, cancel, envelope, deadline = raw
     return Claim(
         job_id.decode(),
         token.decode(),
@@ -212,4 +236,5 @@ def _claim(raw: Sequence[bytes], queue: str, now_ms: int) -> Claim:
         envelope,
         queue,
         now_ms,
+        int(deadline) if deadline else None,
     )

@@ -1,5 +1,7 @@
 """Finds keys that would stay in Redis for ever."""
 
+from collections.abc import Callable
+
 from redis import Redis
 
 from workers.contract import keys
@@ -10,17 +12,24 @@ _PER_JOB = (
     keys.STEPS_PREFIX,
     keys.ENVELOPE_PREFIX,
 )
+_BY_PEOPLE = (keys.PAUSED_QUEUES, keys.API_KEY_PREFIX, keys.API_KEYS, keys.AUDIT)
+_BOUNDED = (keys.WAKE_PREFIX, keys.LIST_NAMES_PREFIX, keys.TAG_NAMES_PREFIX, keys.TENANTS, *_BY_PEOPLE)
+"""They hold at most so many things as there are queues, kinds, tags and tenants, or what a person put there."""
 
 
 def keys_without_owner(client: Redis) -> list[str]:
-    """Return keys that have no TTL and belong neither to a queue nor to a job that is still in one."""
+    """Return keys that have no TTL and belong to no job that is still in a queue, to no batch of one, and to no queue."""
     found = [key.decode() for key in client.scan_iter(count=1000)]
     queues = [key for key in found if _is_queue(key)]
     live = {member.decode() for queue in queues for member in client.zrange(queue, 0, -1)}  # type: ignore[union-attr]
     return sorted(
         key
         for key in found
-        if key not in queues and client.ttl(key) == -1 and not _belongs_to(key, live) and not _is_wake(key)
+        if key not in queues
+        and client.ttl(key) == -1
+        and not key.startswith(_BOUNDED)
+        and not _belongs_to_job(key, live)
+        and not _holds_only_live_jobs(client, key, live)
     )
 
 
@@ -28,9 +37,26 @@ def _is_queue(key: str) -> bool:
     return key == keys.QUEUE_PREFIX or (key.startswith(f"{keys.QUEUE_PREFIX}:") and not key.endswith(":health-check"))
 
 
-def _is_wake(key: str) -> bool:
-    return key.startswith(keys.WAKE_PREFIX)
+def _belongs_to_job(key: str, live: set[str]) -> bool:
+    batches = {job_id.partition(".")[0] for job_id in live}
+    of_batch = (keys.BATCH_PREFIX, keys.BATCH_JOBS_PREFIX)
+    return any(key.startswith(prefix) and key.removeprefix(prefix) in live for prefix in _PER_JOB) or any(
+        key.startswith(prefix) and key.removeprefix(prefix) in batches for prefix in of_batch
+    )
 
 
-def _belongs_to(key: str, live: set[str]) -> bool:
-    return any(key.startswith(prefix) and key.removeprefix(prefix) in live for prefix in _PER_JOB)
+def _holds_only_live_jobs(client: Redis, key: str, live: set[str]) -> bool:
+    """Tell whether a list names no job that has ended; the list by tag does until its record is gone, too."""
+    members: dict[str, Callable[[], set[bytes]]] = {
+        keys.LISTS_PREFIX: lambda: set(client.zrange(key, 0, -1)),  # type: ignore[arg-type]
+        keys.UNIQUE_PREFIX: lambda: {client.get(key)},  # type: ignore[arg-type]
+        keys.TAG_PREFIX: lambda: {
+            member
+            for member in client.zrange(key, 0, -1)  # type: ignore[union-attr]
+            if not client.exists(keys.record(member.decode()))
+        },
+        keys.RUNNING_JOBS: lambda: set() if live else {b"nothing runs"},
+    }
+    return any(
+        key.startswith(prefix) and {member.decode() for member in held()} <= live for prefix, held in members.items()
+    )

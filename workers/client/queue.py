@@ -1,38 +1,61 @@
-"""``JobQueue``: what a client of jobs can do. Used by the HTTP service, by scripts beside Redis, and by jobs."""
+"""``JobQueue``: submit a job, read it, wait for it, cancel it, submit it again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from secrets import token_bytes, token_hex
 from time import time
-from typing import Any
+from typing import NamedTuple
 
-from pydantic_core import from_json
+from typing_extensions import Unpack
 
-from workers.connection import open_redis
-from workers.contract import envelope, keys
+from workers.catalogue import Catalogue
+from workers.client.cancellation import cancelled_result
+from workers.client.feed import EventFeed
+from workers.client.submission import (
+    SubmitOptions,
+    accepted_record,
+    delay_ms,
+    make_submission,
+    moment_ms,
+    new_ids,
+    refusal_error,
+    strict_json,
+)
+from workers.contract import keys
+from workers.contract.callback import check_callback_url
 from workers.contract.errors import (
-    ConfigurationError,
-    DuplicateJob,
-    InvalidPayload,
+    CallbacksOff,
     InvalidSubmission,
+    JobChanged,
     JobFinished,
+    JobNotFinished,
     JobNotFound,
+    JobRetried,
+    NotUnique,
     WaitTimeout,
 )
 from workers.contract.record import JobRecord
-from workers.contract.states import JobState
 from workers.definition import JobDefinition, PayloadT, Registry, ResultT
-from workers.entries import Submission
+from workers.entries import Acceptance, BatchOpening, Refusal, Replay, Submission, SubmitAnswer
 from workers.group_commit import GroupCommit
 from workers.settings import Settings
 from workers.store import JobStore
+from workers.streams import Streams
 
-_FOREVER_MS = 100 * 365 * 86_400_000
 _PORTION = 500
 """Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""
-_WAIT_BLOCK_MS = 5_000
+_ID_CHARS_WITH_CALLBACK = 110
+"""Its delivery is a job with a longer id."""
+_LOOK_AGAIN_S = 5.0
+"""A waiter looks at the job so often although its feed is silent."""
+
+
+class Accepted(NamedTuple):
+    """A job that was accepted, now or by an earlier request with the same idempotency key."""
+
+    record: JobRecord
+    """As it was when it was accepted."""
+    replay: Replay | None = None
 
 
 class JobQueue:
@@ -48,36 +71,33 @@ class JobQueue:
 
     def __init__(self, store: JobStore, registry: Registry, settings: Settings) -> None:
         self.registry = registry
+        self.catalogue = Catalogue(store.redis)
+        self.streams = Streams(store.redis)
+        self.feed = EventFeed(self.streams)
+        self.redis = store.redis
         self._store = store
         self._settings = settings
         self._submissions = GroupCommit(store.submit)
         self._reads = GroupCommit(store.read_many)
 
     async def submit(
-        self,
-        job: JobDefinition[PayloadT, ResultT],
-        payload: PayloadT,
-        *,
-        job_id: str | None = None,
-        delay: timedelta | None = None,
-        run_at: datetime | None = None,
+        self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[SubmitOptions]
     ) -> JobRecord:
         """Accept a job for running. Once this returns, the job is not lost: it will reach a terminal state.
 
         Args:
             job: What ``@job`` made.
             payload: Validated against the job's payload type before anything is stored.
-            job_id: The caller's own id; a random one by default.
-            delay: Start no sooner than this from now.
-            run_at: Start no sooner than this moment; needs a time zone.
+            options: ``workers.client.SubmitOptions``.
 
         Raises:
             InvalidPayload: The payload does not fit.
             DuplicateJob: A job with ``job_id`` exists.
-            InvalidSubmission: The id, the delay or the moment cannot be used.
+            NotUnique: An unfinished job has the ``unique_key``.
+            InvalidSubmission: Another option cannot be used.
             StoreUnavailable: Redis is away. The job may or may not have been accepted.
         """
-        return await self._accept(job, job.write_payload(payload), job_id=job_id, delay=delay, run_at=run_at)
+        return (await self._accept(make_submission(job, job.write_payload(payload), self.checked(options)))).record
 
     async def submit_many(
         self,
@@ -97,83 +117,106 @@ class JobQueue:
             InvalidSubmission: The delay or the moment cannot be used.
             StoreUnavailable: Redis is away. The jobs of the last portion may or may not have been accepted.
         """
-        now_ms, run_at_ms, delay_ms = int(time() * 1000), _moment_ms(run_at), _delay_ms(delay)
+        now_ms, run_at_ms, wait_ms = int(time() * 1000), moment_ms("run_at", run_at), delay_ms(delay)
         envelopes = [job.write_envelope(job.write_payload(payload), now_ms) for payload in payloads]
         tries = job.retry.max_attempts
-        ids = _new_ids(len(envelopes))
+        ids = new_ids(len(envelopes))
         jobs = [
-            Submission(job_id, job.kind, job.queue, envelope, tries, run_at_ms, delay_ms)
+            Submission(job_id, job.kind, job.queue, envelope, tries, run_at_ms, wait_ms)
             for job_id, envelope in zip(ids, envelopes, strict=True)
         ]
         for i in range(0, len(jobs), _PORTION):
             await self._store.submit(jobs[i : i + _PORTION])
         return ids
 
-    async def submit_json(self, kind: str, payload_json: bytes, **options: Any) -> JobRecord:
-        """Accept a job by the name of its kind and the JSON of its payload; ``options`` are those of ``submit``.
+    async def submit_json(self, kind: str, payload_json: bytes, **options: Unpack[SubmitOptions]) -> Accepted:
+        """Accept a job by the name of its kind and the JSON of its payload.
 
         Raises:
-            UnknownKind: The registry has no such kind; else as ``submit``.
+            UnknownKind: The registry has no such kind.
+            IdempotencyMismatch: The key of ``idempotency`` came with another fingerprint before.
+            IdempotencyHeld: The first request with that key is not answered yet. Else as ``submit``.
         """
         job = self.registry.find(kind)
         job.read_payload(payload_json)
-        return await self._accept(job, _strict(payload_json), **options)
+        return await self._accept(make_submission(job, strict_json(payload_json), self.checked(options)))
 
-    async def _accept(
-        self,
-        job: JobDefinition[Any, Any],
-        payload_json: bytes,
-        *,
-        job_id: str | None = None,
-        delay: timedelta | None = None,
-        run_at: datetime | None = None,
-    ) -> JobRecord:
-        submission = Submission(
-            id=_checked_id(job_id),
-            kind=job.kind,
-            queue=job.queue,
-            envelope=job.write_envelope(payload_json, int(time() * 1000)),
-            max_attempts=job.retry.max_attempts,
-            run_at_ms=_moment_ms(run_at),
-            delay_ms=_delay_ms(delay),
-        )
-        accepted = await self._submissions(submission)
-        if accepted is None:
-            raise DuplicateJob(f"A job with the id {submission.id} exists already.")
-        return JobRecord(
-            id=submission.id,
-            kind=job.kind,
-            queue=job.queue,
-            state=JobState.SCHEDULED if accepted.due_ms > accepted.now_ms else JobState.QUEUED,
-            max_attempts=job.retry.max_attempts,
-            created_ms=accepted.now_ms,
-            due_ms=accepted.due_ms,
-        )
+    async def submit_batch(self, jobs: Sequence[Submission], opening: BatchOpening) -> list[SubmitAnswer]:
+        """Accept jobs that belong together, in one script; ``workers.client.Batches`` prepares them."""
+        return await self._store.submit(jobs, opening)
 
-    async def read(self, job_id: str) -> JobRecord:
-        """Return the job's record. Raises JobNotFound."""
+    def checked(self, options: SubmitOptions) -> SubmitOptions:
+        """Return the options. Raises InvalidSubmission for a callback that these settings do not allow."""
+        if (url := options.get("callback_url")) is not None:
+            if not self._settings.webhook_secrets:
+                raise CallbacksOff
+            check_callback_url(url, self._settings.webhook_allow)
+            if len(options.get("job_id") or "") > _ID_CHARS_WITH_CALLBACK:
+                raise InvalidSubmission(
+                    f"The id of a job with a callback has {_ID_CHARS_WITH_CALLBACK} characters at most."
+                )
+        return options
+
+    async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
+        """Keep the answer to a request with an idempotency key, for those that repeat it."""
+        await self._store.keep_answer(idempotency_key, made_id, answer)
+
+    async def _accept(self, submission: Submission) -> Accepted:
+        answer = await self._submissions(submission)
+        if isinstance(answer, Acceptance):
+            return Accepted(accepted_record(submission, answer))
+        if isinstance(answer, Refusal):
+            raise refusal_error(answer, submission.id)
+        first = submission._replace(id=answer.id)
+        return Accepted(accepted_record(first, Acceptance(answer.created_ms, answer.due_ms)), answer)
+
+    async def read(self, job_id: str, *, tenant: str | None = None) -> JobRecord:
+        """Return the job's record. Raises JobNotFound, also for a job of another ``tenant`` than the given one."""
         record = await self._reads(job_id) if keys.is_job_id(job_id) else None
-        if record is None:
+        if record is None or tenant not in {None, record.tenant}:
             raise JobNotFound(f"There is no job {job_id[:128]}.")
         return record
 
-    async def wait(self, job_id: str, *, timeout_s: float) -> JobRecord:
+    async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Return the records of those jobs that exist, in one round trip."""
+        if not job_ids:
+            return []
+        return [record for record in await self._store.read_many(job_ids) if record is not None]
+
+    async def wait(self, job_id: str, *, timeout_s: float, tenant: str | None = None) -> JobRecord:
         """Return the record once the job has finished; follows its events, so it does not poll.
+
+        Any number of waiters share one connection to Redis.
 
         Raises:
             WaitTimeout: It has not finished in time.
-            JobNotFound: There is no such job.
+            JobNotFound: There is no such job, or it is another tenant's.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                last_id = "0"
-                while not (record := await self.read(job_id)).finished:
-                    last_id = await self._store.next_event(job_id, last_id, block_ms=_WAIT_BLOCK_MS)
-                return record
+                record = await self.read(job_id, tenant=tenant)
+                return record if record.finished else await self._follow(record)
         except TimeoutError:
             raise WaitTimeout(f"Job {job_id} has not finished within {timeout_s:g} s.") from None
 
-    async def cancel(self, job_id: str) -> JobRecord:
+    async def changed(self, record: JobRecord, *, timeout_s: float, until_ended: bool = False) -> JobRecord:
+        """Return the record once it differs from the given one or, if asked so, has ended; else after the time-out."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._follow(record, until_ended=until_ended)
+        except TimeoutError:
+            return await self.read(record.id)
+
+    async def _follow(self, record: JobRecord, *, until_ended: bool = True) -> JobRecord:
+        seen = record.version
+        async with self.feed.listen(record.tenant, record.id) as news:
+            while not (record := await self.read(record.id)).finished and (until_ended or record.version == seen):
+                heard = await news.next(timeout_s=_LOOK_AGAIN_S)
+                while until_ended and heard and not any(one.event.ends for one in heard):
+                    heard = await news.next(timeout_s=_LOOK_AGAIN_S)
+            return record
+
+    async def cancel(self, job_id: str, *, tenant: str | None = None, version: int | None = None) -> JobRecord:
         """Cancel a job: at once while it waits; a running one is told to end and gets a grace time.
 
         Returns:
@@ -181,88 +224,78 @@ class JobQueue:
 
         Raises:
             JobFinished: It has ended already.
-            JobNotFound: There is no such job.
+            JobChanged: Its record has another version than the given one.
+            JobNotFound: There is no such job, or it is another tenant's.
         """
-        record = await self.read(job_id)
+        record = await self.read(job_id, tenant=tenant)
         answer = await self._store.cancel(
             job_id,
             record.queue,
-            arq_result=_cancelled_result(record),
+            arq_result=cancelled_result(record),
             keep_result_ms=int(self._settings.keep_result_s * 1000),
             retention_ms=int(self._settings.retention_s * 1000),
+            version=version,
         )
         if answer == "finished":
             raise JobFinished(f"Job {job_id} has finished already.")
+        if answer == "changed":
+            raise JobChanged
         return await self.read(job_id)
+
+    async def retry(
+        self,
+        job_id: str,
+        *,
+        payload_json: bytes | None = None,
+        tenant: str | None = None,
+        version: int | None = None,
+        delay: timedelta | None = None,
+    ) -> JobRecord:
+        """Submit a final job again, as a new job with the same payload or another one, and return the new record.
+
+        The old job stays as it is, names the new one in ``retried_as``, and is no dead letter any more. In a batch the
+        new job takes its place.
+
+        Raises:
+            JobNotFinished: It has not ended yet.
+            JobRetried: It was retried before.
+            JobChanged: Its record has another version than the given one.
+            NotUnique: Another unfinished job has its unique key.
+            JobNotFound: There is no such job, it is another tenant's, or its payload was not kept.
+            InvalidPayload, UnknownKind: The other payload cannot be used.
+        """
+        record = await self.read(job_id, tenant=tenant)
+        new_id = _retry_id(record)
+        written = b"" if payload_json is None else self._envelope(record.kind, payload_json)
+        answer = await self.catalogue.retry(
+            job_id, new_id, record.tenant, envelope=written, delay_ms=delay_ms(delay), version=version
+        )
+        match answer.reason:
+            case "accepted":
+                return await self.read(new_id)
+            case "live":
+                raise JobNotFinished(f"Job {job_id} has not finished yet.")
+            case "changed":
+                raise JobChanged
+            case "retried" | "duplicate":
+                raise JobRetried(job_id=answer.job_id or new_id)
+            case "unique":
+                raise NotUnique(job_id=answer.job_id)
+        raise JobNotFound(f"There is no job {job_id}, or what it was given is gone.")
+
+    def _envelope(self, kind: str, payload_json: bytes) -> bytes:
+        job = self.registry.find(kind)
+        job.read_payload(payload_json)
+        return job.write_envelope(strict_json(payload_json), int(time() * 1000))
 
     async def ping(self) -> None:
         """Return if the store answers. Raises StoreUnavailable."""
         await self._store.ping()
 
 
-@asynccontextmanager
-async def open_queue(settings: Settings, registry: Registry) -> AsyncIterator[JobQueue]:
-    """Give a ``JobQueue`` on ``settings.redis_url``; it connects when first used, and is closed afterwards."""
-    if settings.redis_url is None:
-        raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
-    redis = open_redis(settings.redis_url.get_secret_value())
-    try:
-        store = JobStore(redis)
-        async with store.lanes():
-            yield JobQueue(store, registry, settings)
-    finally:
-        await redis.aclose()
-
-
-def _strict(payload_json: bytes) -> bytes:
-    """Refuse the NaN and Infinity that pydantic reads and no JSON allows: other readers of the envelope could not."""
-    if b"NaN" in payload_json or b"Infinity" in payload_json:
-        try:
-            from_json(payload_json, allow_inf_nan=False)
-        except ValueError:
-            raise InvalidPayload("NaN and Infinity are not JSON.") from None
-    return payload_json
-
-
-def _cancelled_result(record: JobRecord) -> bytes:
-    ended_ms = int(time() * 1000)
-    return envelope.write_result(
-        job_id=record.id,
-        kind=record.kind,
-        queue=keys.queue(record.queue),
-        attempt=record.attempt,
-        success=False,
-        value_json=envelope.CANCELLED_JSON,
-        created_ms=record.created_ms,
-        started_ms=record.started_ms or ended_ms,
-        ended_ms=ended_ms,
-    )
-
-
-def _new_ids(count: int) -> list[str]:
-    """Return random ids of 128 bits; one call of the system for all of them."""
-    digits = token_bytes(16 * count).hex()
-    return [digits[i : i + 32] for i in range(0, len(digits), 32)]
-
-
-def _checked_id(job_id: str | None) -> str:
-    if job_id is None:
-        return token_hex(16)
-    if not keys.is_job_id(job_id):
-        raise InvalidSubmission("A job id is 1 to 128 characters of A-Z a-z 0-9 _ . : ~ -")
-    return job_id
-
-
-def _delay_ms(delay: timedelta | None) -> int:
-    milliseconds = 0 if delay is None else delay // timedelta(milliseconds=1)
-    if not 0 <= milliseconds <= _FOREVER_MS:
-        raise InvalidSubmission("A delay is between 0 and 100 years.")
-    return milliseconds
-
-
-def _moment_ms(moment: datetime | None) -> int:
-    if moment is None:
-        return 0
-    if moment.tzinfo is None:
-        raise InvalidSubmission("run_at needs a time zone.")
-    return max(1, int(moment.timestamp() * 1000))
+def _retry_id(record: JobRecord) -> str:
+    """Return the id of a job's retry: in a batch it tells the batch, as all ids of one do."""
+    if record.batch is None:
+        return new_ids(1)[0]
+    place, _, round_number = record.id.partition(".r")
+    return f"{place}.r{int(round_number or 0) + 1}"

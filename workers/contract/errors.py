@@ -6,9 +6,21 @@
     ├── InvalidSubmission          the caller can mend it
     │   ├── UnknownKind
     │   ├── InvalidPayload         .errors: pydantic's list, without input values
-    │   └── DuplicateJob
+    │   ├── DuplicateJob           an accepted job has this id
+    │   ├── NotUnique              .job_id: the job that holds the unique key
+    │   ├── QueueNotAllowed
+    │   ├── CallbacksOff
+    │   └── BatchRefused           .errors: for each item why it was refused, or None
+    ├── QueueFull                  .retry_after_s: too much waits in the queue already
+    ├── InvalidCursor
+    ├── IdempotencyMismatch        the key came with another request before
+    ├── IdempotencyHeld            .retry_after_s: the key's first request is not answered yet
     ├── JobNotFound
+    ├── BatchNotFound
     ├── JobFinished                the job has ended, so it cannot be acted on any more
+    ├── JobNotFinished             the job has not ended, so there is nothing to retry yet
+    ├── JobRetried                 .job_id: what it was retried as
+    ├── JobChanged                 the job has moved on since the caller looked
     ├── WaitTimeout                the job had not ended when the caller's patience did
     ├── StoreUnavailable           Redis did not answer; try again later
     ├── ConfigurationError         wrong set-up, found at start
@@ -50,12 +62,80 @@ class DuplicateJob(InvalidSubmission):
     """A job with this id has been accepted already."""
 
 
+class NotUnique(InvalidSubmission):
+    """An unfinished job of this kind has this unique key."""
+
+    def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class QueueNotAllowed(InvalidSubmission):
+    """Jobs of this kind do not go to this queue."""
+
+
+class CallbacksOff(InvalidSubmission):
+    """No webhook secret is set, so that no callback can be signed."""
+
+
+class BatchRefused(InvalidSubmission):
+    """The batch cannot be accepted."""
+
+    def __init__(self, message: str | None = None, errors: Sequence[ArqwayError | None] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class QueueFull(ArqwayError):  # noqa: N818
+    """Too many jobs wait in the queue already, or for too long."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class InvalidCursor(ArqwayError):  # noqa: N818
+    """The cursor is none that this list gave."""
+
+
+class IdempotencyMismatch(ArqwayError):  # noqa: N818
+    """This idempotency key was used for another request."""
+
+
+class IdempotencyHeld(ArqwayError):  # noqa: N818
+    """The first request with this idempotency key has not been answered yet."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class JobNotFound(ArqwayError):  # noqa: N818
     """There is no job with this id; it may have been deleted after its retention time."""
 
 
+class BatchNotFound(ArqwayError):  # noqa: N818
+    """There is no batch with this id; it may have been deleted after its retention time."""
+
+
 class JobFinished(ArqwayError):  # noqa: N818
     """The job has finished already."""
+
+
+class JobNotFinished(ArqwayError):  # noqa: N818
+    """The job has not finished yet."""
+
+
+class JobRetried(ArqwayError):  # noqa: N818
+    """The job has been retried already."""
+
+    def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class JobChanged(ArqwayError):  # noqa: N818
+    """The job has changed since it was read."""
 
 
 class WaitTimeout(ArqwayError):  # noqa: N818
@@ -75,11 +155,24 @@ class LeaseLost(ArqwayError):  # noqa: N818
 
 
 class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
-    """Ask for another attempt, after ``after`` or after the policy's own delay. It counts as an attempt."""
+    """Ask for another attempt, after ``after`` or after the policy's own delay. It counts as an attempt.
 
-    def __init__(self, message: str = "The job asked to be tried again.", *, after: timedelta | None = None) -> None:
+    Args:
+        message: For operators only, unless there is a ``code``.
+        after: When to try again, from now.
+        code: Stable and machine-readable. It and ``message`` are shown to clients, so that must not hold a secret.
+    """
+
+    def __init__(
+        self,
+        message: str = "The job asked to be tried again.",
+        *,
+        after: timedelta | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.after = after
+        self.code = code
 
 
 class DiscardJob(Exception):  # noqa: N818 - an instruction, not an error

@@ -14,6 +14,27 @@ key                        type    holds                                       l
 ``wake:{queue key}``       list    tokens that wake idle workers, capped       a claim finds nothing due
 ``worker:{id}``            hash    how it is: ``workers.contract.worker``      three beats after the last
 ``workers``                zset    worker id → its last beat (ms)              three beats after the last
+``feed:{tenant}``          stream  events of all its jobs, about 2,000 writes  an hour after the last
+``batch:{id}``             hash    a batch: its counts                         ``retention`` after its end
+``batch-jobs:{id}``        zset    job id → place in the batch                 with the batch
+``unique:{t}:{k}:{key}``   string  id of the job that holds the key            that job is final
+``idempotency:{digest}``   hash    what a request was answered                 ``idempotency_s``
+``jobs:{s}:{t}:{q}:{k}``   zset    job id → accepted (ms): a list of jobs      empty, or ``retention``
+``tag:{tenant}:{tag}``     zset    job id → accepted (ms)                      empty
+``lists:{tenant}``         set     state, queue, kind of each of its lists     empty
+``tags:{tenant}``          set     its tags                                    empty
+``tenants``                set     tenants that have lists                     empty
+``dead:{tenant}:{print}``  zset    id of a failed job → failed (ms)            ``retention``
+``dead-groups:{tenant}``   zset    fingerprint → latest failure (ms)           ``retention``
+``paused-queues``          hash    queue → since when (ms)                     none is paused
+``running-jobs``           hash    queue → jobs of it that run                 none runs
+``queue-rates:{m}:{q}``    hash    what happened in the minute                 two hours
+``run-times``              hash    kind → usual run time (ms)                  30 days after the last
+``tidier``                 string  id of the worker that tidies the lists      that worker's next beats
+``api-key:{id}``           hash    ``workers.contract.api_key``                90 days after its end
+``api-keys``               zset    id of an API key → made (ms)                empty
+``rate-limit:{bucket}``    string  when the bucket is full again (µs)          that moment
+``audit``                  stream  what operators did, about 10,000 entries    deleted by hand
 =========================  ======  ==========================================  ==============================
 
 Beside each queue lies arq's line of counts, ``{queue key}:health-check``, for twice its interval.
@@ -36,12 +57,40 @@ STEPS_PREFIX = "job-steps:"
 WAKE_PREFIX = "wake:"
 WORKER_PREFIX = "worker:"
 WORKERS = "workers"
+FEED_PREFIX = "feed:"
+BATCH_PREFIX = "batch:"
+BATCH_JOBS_PREFIX = "batch-jobs:"
+UNIQUE_PREFIX = "unique:"
+IDEMPOTENCY_PREFIX = "idempotency:"
+LISTS_PREFIX = "jobs:"
+TAG_PREFIX = "tag:"
+LIST_NAMES_PREFIX = "lists:"
+TAG_NAMES_PREFIX = "tags:"
+TENANTS = "tenants"
+DEAD_PREFIX = "dead:"
+DEAD_GROUPS_PREFIX = "dead-groups:"
+PAUSED_QUEUES = "paused-queues"
+RUNNING_JOBS = "running-jobs"
+RATES_PREFIX = "queue-rates:"
+RUN_TIMES = "run-times"
+TIDIER = "tidier"
+API_KEY_PREFIX = "api-key:"
+API_KEYS = "api-keys"
+RATE_LIMIT_PREFIX = "rate-limit:"
+AUDIT = "audit"
+
+DEFAULT_TENANT = "default"
+"""Whose jobs are those that name no tenant: of Python code beside Redis, of stock arq, of a service without keys."""
+WEBHOOK_QUEUE = "webhooks"
+WEBHOOK_KIND = "webhook.deliver"
 
 CANCEL_CHANNEL = "job-cancel"
 """Pub/sub: ``{token} {id}`` of the attempt whose cancellation was asked for."""
 
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+~-]{0,127}")
 _FOREIGN = "="
 _RESERVED_QUEUES = frozenset({"health-check"})
 """arq keeps its health record at ``arq:queue:health-check``."""
@@ -55,6 +104,16 @@ def is_queue_name(name: str) -> bool:
 def is_job_id(job_id: str) -> bool:
     """Tell whether ``job_id`` may name a job: 1 to 128 of ``A-Za-z0-9_.:~-``."""
     return bool(_JOB_ID.fullmatch(job_id))
+
+
+def is_tenant_name(name: str) -> bool:
+    """Tell whether ``name`` may name a tenant: 1 to 63 of ``a-z0-9_-``."""
+    return bool(_TENANT.fullmatch(name))
+
+
+def is_word(text: str) -> bool:
+    """Tell whether ``text`` may be a tag or a unique key: 1 to 128 of ``A-Za-z0-9_.:/@+~-``."""
+    return bool(_WORD.fullmatch(text))
 
 
 def queue(name: str) -> str:
@@ -110,3 +169,13 @@ def lease(job_id: str) -> str:
 def arq_result(job_id: str) -> str:
     """String: the result as stock arq clients read it."""
     return ARQ_RESULT_PREFIX + job_id
+
+
+def feed(tenant: str) -> str:
+    """Stream: events of all jobs of a tenant."""
+    return FEED_PREFIX + tenant
+
+
+def batch_jobs(batch_id: str) -> str:
+    """Zset: ids of the jobs of a batch."""
+    return BATCH_JOBS_PREFIX + batch_id

@@ -21,16 +21,30 @@ field               value
 ``token``           names the one attempt that may write while the job runs. Never leaves the worker
 ``steps``           1 where ``job-steps:{id}`` exists
 ``version``         counts the writes, from 1
+``tenant``          whose job it is; absent: ``default``
+``batch``           id of the batch it belongs to
+``tags``            JSON list of words to find it by
+``unique_key``      no other job of its tenant and kind has this key, until it is final
+``deadline_ms``     no attempt begins or goes on after this moment
+``callback_url``    is told of the end, by a job of its own
+``retry_of``        id of the final job that was submitted again as this one
+``retried_as``      id of the job that this final one was submitted again as
+``attempts``        JSON list: attempts that were followed by another one, ``AttemptRecord``; the last few
+``extras``          1 where it has a batch, tags, a unique key, a deadline, a callback or a ``retry_of``
 ``envelope``        what was in ``arq:job:{id}``, kept when the job has ended
 ==================  ==================================================================================
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from workers.contract.keys import DEFAULT_TENANT
 from workers.contract.states import TERMINAL_STATES, JobState
+
+ATTEMPTS_KEPT = 20
+"""So many of a job's ended attempts are kept, the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class Failure:
         error: The exception's class, e.g. ``builtins.ValueError``. Operators only.
         detail: The exception's text. Operators only.
         traceback: The last frames. Operators only.
+        fingerprint: The same for failures of one kind, code, error and place in the code.
     """
 
     code: str
@@ -68,6 +83,7 @@ class Failure:
     error: str | None = None
     detail: str | None = None
     traceback: str | None = None
+    fingerprint: str | None = None
 
     def to_json(self) -> str:
         """Return the JSON of the ``failure`` field, without the parts that are None."""
@@ -79,7 +95,41 @@ class Failure:
         return cls(**_known(cls, json.loads(text)))
 
 
-def _known(kind: type[Progress | Failure], parts: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """An attempt that has ended, though its job has not.
+
+    Args:
+        attempt: Its number; an attempt that lost its worker shares it with the one that followed.
+        started_ms: Unix milliseconds, as ``ended_ms``.
+        ended_ms: For ``worker_lost``, when another worker noticed.
+        worker: Id of the worker that ran it.
+        outcome: ``failed``, ``interrupted`` or ``worker_lost``.
+        code: Of the failure, as ``message``; None unless it failed.
+    """
+
+    attempt: int
+    started_ms: int
+    ended_ms: int
+    worker: str
+    outcome: str
+    code: str | None = None
+    message: str | None = None
+
+
+def _read_attempts(text: str) -> tuple[AttemptRecord, ...]:
+    return tuple(AttemptRecord(**_known(AttemptRecord, parts)) for parts in json.loads(text))
+
+
+def _read_tags(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def _read_flag(text: str) -> bool:
+    return text == "1"
+
+
+def _known(kind: type[Progress | Failure | AttemptRecord], parts: dict[str, Any]) -> dict[str, Any]:
     return {f.name: parts[f.name] for f in fields(kind) if f.name in parts}
 
 
@@ -105,6 +155,16 @@ class JobRecord:
     failure: Failure | None = None
     worker: str | None = None
     version: int = 1
+    tenant: str = DEFAULT_TENANT
+    batch: str | None = None
+    tags: tuple[str, ...] = ()
+    unique_key: str | None = None
+    deadline_ms: int | None = None
+    callback_url: str | None = None
+    retry_of: str | None = None
+    retried_as: str | None = None
+    attempts: tuple[AttemptRecord, ...] = ()
+    extras: bool = False
 
     @property
     def finished(self) -> bool:
@@ -124,7 +184,9 @@ class JobRecord:
     def to_hash(self) -> dict[str, str]:
         """Return the fields of ``job:{id}``; a value of None has no field."""
         return {
-            name: _encode(value) for name in RECORD_FIELDS if (value := getattr(self, _attribute(name))) is not None
+            name: _encode(value)
+            for name in RECORD_FIELDS
+            if (value := getattr(self, _attribute(name))) is not None and value != _ABSENT.get(name)
         }
 
     @classmethod
@@ -135,23 +197,41 @@ class JobRecord:
         }
         return cls(id=job_id, **known)
 
+    @classmethod
+    def from_values(cls, job_id: str, values: Sequence[bytes | None]) -> Self | None:
+        """Read the values of ``RECORD_FIELDS``, in their order; None where there is no record."""
+        found = {name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
+        return cls.from_hash(job_id, found) if "state" in found else None
+
 
 def _attribute(field: str) -> str:
     return "result_json" if field == "result" else field
 
 
 def _encode(value: Any) -> str:
-    return value.to_json() if isinstance(value, Progress | Failure) else str(value)
+    match value:
+        case Progress() | Failure():
+            return value.to_json()
+        case tuple():
+            return json.dumps([asdict(item) if isinstance(item, AttemptRecord) else item for item in value])
+        case bool():
+            return str(int(value))
+    return str(value)
 
 
 RECORD_FIELDS = tuple("result" if f.name == "result_json" else f.name for f in fields(JobRecord) if f.name != "id")
 """The fields that a reader of the record asks for: all but ``token``, ``steps`` and ``envelope``."""
 
+_ABSENT = {"tenant": DEFAULT_TENANT, "tags": (), "attempts": (), "extras": False}
+"""Values that need no field."""
 _FIELD_SET = frozenset(RECORD_FIELDS)
 _DECODERS: Mapping[str, Any] = {
     "state": JobState,
     "progress": Progress.from_json,
     "failure": Failure.from_json,
+    "tags": _read_tags,
+    "attempts": _read_attempts,
+    "extras": _read_flag,
     **dict.fromkeys(
         [
             "attempt",
@@ -164,6 +244,7 @@ _DECODERS: Mapping[str, Any] = {
             "started_ms",
             "finished_ms",
             "cancel_ms",
+            "deadline_ms",
         ],
         int,
     ),

@@ -1,6 +1,6 @@
 """The watch: a thread that tells how the worker is, Redis by the heartbeat and probes by the health port.
 
-It has an event loop and a connection of its own, so it goes on telling while a job blocks the worker's loop.
+It has an event loop and connections of its own, so it goes on while a job blocks the worker's loop. It also tidies.
 """
 
 import asyncio
@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Self
 
 from arq.connections import ArqRedis
 
+from workers.catalogue import Catalogue
 from workers.connection import clone
+from workers.contract.keys import WEBHOOK_KIND, WEBHOOK_QUEUE
 from workers.contract.worker import WorkerRecord
 from workers.engine.health import HealthPort, listen
 from workers.engine.heartbeat import BEATS, PERIOD_S, Heartbeat
+from workers.engine.tidier import Tidier
 from workers.engine.vitals import Vitals
 from workers.fleet import ArqHealth, Fleet
 
@@ -41,15 +44,22 @@ class Watch:
     Args:
         redis: Its server and options are used, its connections are not.
         heartbeat: What Redis is told.
+        tidier: Keeps the lists of jobs short meanwhile.
         health: What probes are told.
         listener: Where; None: nowhere.
     """
 
     def __init__(
-        self, redis: ArqRedis, heartbeat: Heartbeat, health: HealthPort, listener: socket.socket | None
+        self,
+        redis: ArqRedis,
+        heartbeat: Heartbeat,
+        tidier: Tidier,
+        health: HealthPort,
+        listener: socket.socket | None,
     ) -> None:
         self._redis = redis
         self._heartbeat = heartbeat
+        self._tidier = tidier
         self._health = health
         self._listener = listener
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -81,12 +91,14 @@ class Watch:
         redis = clone(self._redis)
         fleet = Fleet(redis)
         beating = asyncio.create_task(self._heartbeat.beat(fleet))
+        tidying = asyncio.create_task(self._tidier.run(Catalogue(redis)))
         stopped = asyncio.create_task(self._stopped.wait())
         try:
             await asyncio.wait([beating, stopped], return_when=asyncio.FIRST_COMPLETED)
             if beating.done():
                 beating.result()
             await _end(beating)
+            await _end(tidying)
             await self._heartbeat.stop(fleet)
         finally:
             if server is not None:
@@ -104,6 +116,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 def watch_over(worker: "JobWorker", intake: "Intake", leases: "LeaseKeeper", queues: Sequence[str]) -> Watch:
     """Return the watch of a worker. Raises ConfigurationError: its health port cannot be opened."""
     settings = worker.settings
+    delivers = bool(settings.webhook_secrets)
     vitals = Vitals(
         blocked_s=lambda: leases.blocked_s,
         claimed_at_s=lambda: intake.claimed_at_s,
@@ -118,14 +131,14 @@ def watch_over(worker: "JobWorker", intake: "Intake", leases: "LeaseKeeper", que
         host=socket.gethostname(),
         pid=os.getpid(),
         version=_version(),
-        queues=tuple(queues),
-        kinds=tuple(sorted(worker.functions)),
+        queues=(*queues, *[WEBHOOK_QUEUE] * delivers),
+        kinds=tuple(sorted([*worker.functions, *[WEBHOOK_KIND] * delivers])),
         max_jobs=worker.max_jobs,
     )
     heartbeat = Heartbeat(vitals, partial(_describe, worker, vitals, begun), partial(_arq_health, worker))
     port = settings.worker_health_port
     listener = None if port is None else listen(settings.worker_health_host, port)
-    return Watch(worker.pool, heartbeat, HealthPort(vitals), listener)
+    return Watch(worker.pool, heartbeat, Tidier(worker.worker_id), HealthPort(vitals), listener)
 
 
 def _describe(worker: "JobWorker", vitals: Vitals, begun: WorkerRecord) -> WorkerRecord:

@@ -1,12 +1,14 @@
 -- Takes up to `want` due jobs of one queue for a worker. A claimed id stays in the zset, its score moved to the lease's
 -- end: nobody scans it while it runs, and it is due again by itself when its worker is gone.
+-- Uses library: lists
 -- KEYS[1] queue key
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] want  ARGV[3] lease (ms)
 -- ARGV[4] worker id  ARGV[5] prefix of this claim's tokens: never used before
 -- ARGV[6] jobs on probation that the worker runs: rescued more than once
 -- Returns {now, score of the queue's first id or -1: empty,
 --          then for each job: id, token, kind ('': not known), attempt, rescues, max attempts ('': not known),
---          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone}
+--          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone, deadline (ms) or '': none}
+-- A paused queue gives {now, -1}
 
 local ABORT_MS, APART_MS = 86400000, 500
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -15,25 +17,44 @@ if abort then redis.call('ZREMRANGEBYSCORE', ABORT, '-inf', now - ABORT_MS) end
 local answer, leased, got, looked, suspects = { now, -1 }, {}, 0, 0, tonumber(ARGV[6])
 
 local queue_name = queue == 'arq:queue' and 'default' or string.match(queue, '^arq:queue:(.+)$') or '=' .. queue
+if redis.call('HEXISTS', 'paused-queues', queue_name) == 1 then
+  redis.call('DEL', 'wake:' .. queue)
+  return { now, -1 }
+end
+
+-- Its clock may be wrong, and its envelope may hold any number, or none.
+local function moment(et)
+  local ms = tonumber(et)
+  return ms and ms >= 0 and ms < 2 ^ 53 and math.floor(ms) or now
+end
 
 -- A job of a stock producer has no record yet. Its kind stands in its envelope, if that is JSON at all.
 local function adopt(id, envelope, score)
   local read, job = pcall(cjson.decode, envelope or '')
-  local kind = read and type(job) == 'table' and type(job.f) == 'string' and job.f or ''
-  local created = read and type(job) == 'table' and tonumber(job.et) or now
-  redis.call('HSET', RECORD .. id, 'kind', kind, 'queue', queue_name, 'state',
-    'queued', 'created_ms', string.format('%d', created), 'due_ms', string.format('%d', score), 'version', 1)
+  if not read or type(job) ~= 'table' then job = {} end
+  local kind = type(job.f) == 'string' and job.f or ''
+  redis.call('HSET', RECORD .. id, 'kind', kind, 'queue', queue_name, 'state', 'queued', 'created_ms',
+    string.format('%d', moment(job.et)), 'due_ms', string.format('%d', score), 'version', 1)
+  count(queue_name, 'submitted', 1)
   if envelope then redis.call('PERSIST', ENVELOPE .. id) end
 end
 
 local function read(id)
   return redis.call('HMGET', RECORD .. id, 'state', 'kind', 'attempt', 'rescues', 'max_attempts', 'created_ms', 'due_ms',
-    'cancel_ms', 'version')
+    'cancel_ms', 'version', 'tenant', 'deadline_ms')
+end
+
+-- Notes an attempt whose worker was lost.
+local function note_loss(id, attempt)
+  local lost = redis.call('HMGET', RECORD .. id, 'started_ms', 'worker')
+  note_attempt(id, { attempt = attempt, started_ms = tonumber(lost[1]), ended_ms = now, worker = lost[2] or '',
+    outcome = 'worker_lost' })
 end
 
 local function take(id, score)
   local r, envelope = read(id), redis.call('GET', ENVELOPE .. id)
   if r[1] and next(MOVES[r[1]]) == nil and envelope and redis.call('EXISTS', LEASE .. id) == 0 then
+    leave_list(r[1], r[10] or DEFAULT_TENANT, redis.call('HGET', RECORD .. id, 'queue'), r[2], id)
     redis.call('DEL', RECORD .. id, EVENTS .. id, STEPS .. id) -- a stock producer uses the id of an ended job again
     r = {}
   end
@@ -62,6 +83,13 @@ local function take(id, score)
     end
     if rescues > 0 then suspects = 1 end
     rescues = rescues + 1
+    note_loss(id, attempt)
+  end
+  local tenant = r[10] or DEFAULT_TENANT
+  if state ~= 'running' then
+    leave_list(state, tenant, queue_name, r[2], id)
+    join_list('running', tenant, queue_name, r[2], r[6], id)
+    count(queue_name, 'running', 1)
   end
   if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- an earlier attempt's
   if state ~= 'running' then attempt = attempt + 1 end
@@ -70,7 +98,7 @@ local function take(id, score)
     'worker', ARGV[4], 'token', token, 'version', r[9] + 1)
   leased[#leased + 1], leased[#leased + 2] = now + lease, id
   redis.call('SET', LEASE .. id, now + lease, 'PX', lease)
-  add_event(id, 'running', attempt)
+  add_event(tenant, id, 'running', attempt)
   local asked = abort and tonumber(redis.call('ZSCORE', ABORT, id) or 0) or 0
   local stale = asked > 0 and asked < tonumber(r[6]) -- it was meant for an earlier job of this id
   if stale then redis.call('ZREM', ABORT, id) end
@@ -78,7 +106,7 @@ local function take(id, score)
   local at = #answer
   answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, token, r[2], attempt, rescues
   answer[at + 6], answer[at + 7], answer[at + 8] = r[5] or '', r[6], r[7]
-  answer[at + 9], answer[at + 10] = cancel, envelope or ''
+  answer[at + 9], answer[at + 10], answer[at + 11] = cancel, envelope or '', r[11] or ''
   got = got + 1
 end
 
@@ -96,4 +124,6 @@ end
 local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
 if #first > 0 then answer[2] = first[2] end
 if #first > 0 and tonumber(first[2]) <= now then wake(queue, 1) else redis.call('DEL', 'wake:' .. queue) end
+if got > 0 then count(queue_name, 'started', got) end
+write_all(now)
 return answer

@@ -4,7 +4,8 @@
 
 local RECORD, EVENTS, STEPS = 'job:', 'job-events:', 'job-steps:'
 local ENVELOPE, LEASE, RESULT, ABORT = 'arq:job:', 'arq:in-progress:', 'arq:result:', 'arq:abort'
-local WAKE_TOKENS_MAX = 64
+local DEFAULT_TENANT, QUEUE_OF_WEBHOOKS = 'default', 'webhooks'
+local WAKE_TOKENS_MAX, FEED_MS = 64, 3600000
 
 local function clock(given)
   if given ~= '0' then return tonumber(given) end
@@ -16,12 +17,36 @@ local function may_move(before, after)
   return MOVES[before] ~= nil and MOVES[before][after] == true
 end
 
-local function add_event(id, name, attempt, data)
-  if data then
-    redis.call('XADD', EVENTS .. id, '*', 'name', name, 'attempt', attempt, 'data', data)
-  else
-    redis.call('XADD', EVENTS .. id, '*', 'name', name, 'attempt', attempt)
+local feeds = {}
+
+-- Adds a line to the feed of a tenant. An id with white space, which only a stock producer may choose, would break lines.
+local function tell(tenant, id, event_id, name, attempt, data)
+  if string.find(id, '%s') then return end
+  local lines = feeds[tenant]
+  if not lines then
+    lines = {}
+    feeds[tenant] = lines
   end
+  local line = id .. ' ' .. event_id .. ' ' .. name .. ' ' .. attempt
+  lines[#lines + 1] = data and line .. ' ' .. data or line
+end
+
+-- Called once, at a script's end: all that it told one tenant is one entry of that tenant's feed.
+local function write_feeds()
+  for tenant, lines in pairs(feeds) do
+    redis.call('XADD', 'feed:' .. tenant, 'MAXLEN', '~', FEED_KEPT, '*', 'events', table.concat(lines, '\n'))
+    redis.call('PEXPIRE', 'feed:' .. tenant, FEED_MS)
+  end
+end
+
+local function add_event(tenant, id, name, attempt, data)
+  local event_id
+  if data then
+    event_id = redis.call('XADD', EVENTS .. id, '*', 'name', name, 'attempt', attempt, 'data', data)
+  else
+    event_id = redis.call('XADD', EVENTS .. id, '*', 'name', name, 'attempt', attempt)
+  end
+  tell(tenant, id, event_id, name, attempt, data)
 end
 
 -- Called where a job that goes on has added an event. Whole nodes go, so a few more than EVENTS_KEPT may stay.
@@ -40,6 +65,15 @@ end
 local function wake(queue, jobs)
   local list = 'wake:' .. queue
   for _ = redis.call('LLEN', list) + 1, math.min(jobs, WAKE_TOKENS_MAX) do redis.call('RPUSH', list, '1') end
+end
+
+-- Adds an attempt that has ended to those that the record keeps, the last ATTEMPTS_KEPT of them; the present one is not
+-- among them. attempt: number, started_ms, ended_ms, worker, outcome, and code and message of a failure.
+local function note_attempt(id, attempt)
+  local noted = cjson.decode(redis.call('HGET', RECORD .. id, 'attempts') or '[]')
+  noted[#noted + 1] = attempt
+  if #noted > ATTEMPTS_KEPT then table.remove(noted, 1) end
+  redis.call('HSET', RECORD .. id, 'attempts', cjson.encode(noted))
 end
 
 -- The record and all that lies beside it goes `retention` ms from now.

@@ -1,11 +1,12 @@
 -- Ends attempts: the one write that moves jobs on from running. Each job is checked before its first write.
+-- Uses library: lists, accepting, ending
 -- ARGV[1] now (ms, 0: the server's clock)
 -- then for each job: id, token, queue key, next state, retention of the record (ms), result JSON or '', arq's result or '',
 --   its life (ms; 0: not kept, -1: for ever), and '' or a JSON object with what most jobs lack:
 --     delay: ms until it is due again            back: attempts that this run gives back (an interrupt, a parked job)
 --     interrupts: to add                         progress, failure: JSON for the record
 --     event: JSON, the event's data              keep_lease: ms; a cron job's id counts as running for a while
---     max_attempts: where the record lacks it
+--     max_attempts: where the record lacks it    fingerprint: of the failure of a job that has failed for good
 -- Returns for each job: 'settled'; 'lost': another attempt owns it; 'cancel': it would run again, but a person asked to
 --   cancel it, and nothing was written
 
@@ -18,8 +19,9 @@ local function put(fields, name, value)
   fields[n + 1], fields[n + 2] = name, value
 end
 
-local function finish(i, fields, more)
-  local id, queue, arq_result, keep = ARGV[i], ARGV[i + 2], ARGV[i + 6], ARGV[i + 7]
+local function finish(i, fields, more, r)
+  local id, queue, state, arq_result, keep = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 7]
+  local kind, tenant, queue_name, retention = r[7], r[8] or DEFAULT_TENANT, r[9], ARGV[i + 4]
   local envelope = redis.call('GET', ENVELOPE .. id)
   put(fields, 'finished_ms', now)
   if envelope then put(fields, 'envelope', envelope) end
@@ -35,6 +37,17 @@ local function finish(i, fields, more)
   elseif arq_result ~= '' and keep ~= '0' then
     redis.call('SET', RESULT .. id, arq_result, 'PX', keep)
   end
+  join_list(state, tenant, queue_name, kind, r[10], id, retention)
+  if more.fingerprint then bury(tenant, id, more.fingerprint, now, retention) end
+  if r[12] then end_extras(id, tenant, kind, state, now, retention) end
+end
+
+-- An attempt that is followed by another one is noted, but for a job that was only parked.
+local function note(id, state, more, r)
+  if state == 'queued' and not more.interrupts then return end
+  local told = more.event and cjson.decode(more.event) or NOTHING
+  note_attempt(id, { attempt = tonumber(r[4]), started_ms = tonumber(r[11]), ended_ms = now, worker = r[13],
+    outcome = state == 'retrying' and 'failed' or 'interrupted', code = told.code, message = told.message })
 end
 
 local function go_on(i, fields, more, r)
@@ -43,6 +56,8 @@ local function go_on(i, fields, more, r)
   put(fields, 'attempt', r[4] - (more.back or 0))
   put(fields, 'interrupts', (redis.call('HGET', RECORD .. id, 'interrupts') or 0) + (more.interrupts or 0))
   if state == 'retrying' then put(fields, 'due_ms', at) end
+  join_list(state, r[8] or DEFAULT_TENANT, r[9], r[7], r[10], id)
+  note(id, state, more, r)
   redis.call('HSET', RECORD .. id, unpack(fields))
   redis.call('DEL', LEASE .. id)
   redis.call('ZADD', queue, at, id)
@@ -51,7 +66,8 @@ end
 
 local function settle(i)
   local id, state = ARGV[i], ARGV[i + 3]
-  local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt', 'cancel_ms', 'steps')
+  local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt', 'cancel_ms', 'steps', 'kind', 'tenant',
+    'queue', 'created_ms', 'started_ms', 'extras', 'worker')
   if r[1] ~= 'running' or r[2] ~= ARGV[i + 1] or not may_move('running', state) then return 'lost' end
   local terminal = next(MOVES[state]) == nil
   if not terminal and r[5] then return 'cancel' end
@@ -62,8 +78,15 @@ local function settle(i)
   if more.progress then put(fields, 'progress', more.progress) end
   if more.failure then put(fields, 'failure', more.failure) end
   if more.max_attempts then put(fields, 'max_attempts', more.max_attempts) end
-  if terminal then finish(i, fields, more) else go_on(i, fields, more, r) end
-  add_event(id, state, r[4], more.event)
+  local tenant = r[8] or DEFAULT_TENANT
+  add_event(tenant, id, state, r[4], more.event) -- before those that follow from it: its batch's end, its callback
+  leave_list('running', tenant, r[9], r[7], id)
+  if terminal then finish(i, fields, more, r) else go_on(i, fields, more, r) end
+  count(r[9], 'running', -1)
+  if state ~= 'queued' then
+    count(r[9], state, 1)
+    note_run_time(r[7], now - r[11])
+  end
   if terminal then expire(id, ARGV[i + 4], r[6]) else trim_events(id) end
   return 'settled'
 end
@@ -72,4 +95,6 @@ for i = 2, #ARGV, PER_JOB do answer[#answer + 1] = settle(i) end
 for queue, ids in pairs(ended) do call_with_many('ZREM', queue, ids) end
 if #dead_keys > 0 then call_with_many('DEL', dead_keys[1], dead_keys) end
 for queue, jobs in pairs(due) do wake(queue, jobs) end
+wake_workers()
+write_all(now)
 return answer

@@ -1,24 +1,101 @@
 -- Accepts jobs: record, envelope and place in the queue, at once or not at all for each job.
+-- Uses library: lists, accepting
 -- ARGV[1] now (ms, 0: the server's clock)
--- then for each job: id, kind, queue name, queue key, run at (ms; 0: not given), delay (ms), max attempts, envelope
--- Returns {now, then for each job: its due time (ms), or 0: duplicate, an accepted job has this id}
+-- ARGV[2] '' or a JSON object, the batch that these jobs make up: id, tenant, atomic (all or none), idempotency (as below)
+-- then for each job: id, kind, queue name, queue key, run at (ms; 0: not given), delay (ms), max attempts, envelope, tenant,
+--   and '' or a JSON object with what most jobs lack: batch, tags, unique_key, deadline_ms, callback_url, and
+--     idempotency: key, fingerprint, life (ms), hold (ms; 0: the answer follows from what is returned here)
+-- Returns {now, then for each job: its due time (ms), or 0: duplicate, an accepted job has this id, or a list:
+--   {'unique', id of the job that holds the key}; {'mismatch'}: the idempotency key came with another fingerprint;
+--   {'held', ms}: its first request is not answered yet; {'replay', id, created (ms), due (ms), answer or ''};
+--   {'kept out'}: nothing was wrong with it, but with another one of its atomic batch}.
+--   A batch whose key is known gives only {now, {'mismatch'}}, {now, {'held', …}} or {now, {'replay', …}}
 
+local PER_JOB, IDEMPOTENCY = 10, 'idempotency:'
 local now = clock(ARGV[1])
-local answer, woken = { now }, {}
-for i = 2, #ARGV, 8 do
-  local id, queue = ARGV[i], ARGV[i + 3]
-  if redis.call('EXISTS', RECORD .. id, ENVELOPE .. id, RESULT .. id) > 0 then
-    answer[#answer + 1] = 0
-  else
-    local at = tonumber(ARGV[i + 4])
-    local due = at > 0 and at or now + tonumber(ARGV[i + 5])
-    redis.call('HSET', RECORD .. id, 'kind', ARGV[i + 1], 'queue', ARGV[i + 2], 'state',
-      due > now and 'scheduled' or 'queued', 'max_attempts', ARGV[i + 6], 'created_ms', now, 'due_ms', due, 'version', 1)
-    redis.call('SET', ENVELOPE .. id, ARGV[i + 7])
-    redis.call('ZADD', queue, due, id)
-    if due <= now then woken[queue] = (woken[queue] or 0) + 1 end
-    answer[#answer + 1] = due
+local batch = ARGV[2] ~= '' and cjson.decode(ARGV[2]) or nil
+local answer, taken = { now }, {}
+
+local function known(claim)
+  local kept = redis.call('HMGET', IDEMPOTENCY .. claim.key, 'fingerprint', 'id', 'created_ms', 'due_ms', 'held_ms', 'answer')
+  if not kept[1] then return nil end
+  if kept[1] ~= claim.fingerprint then return { 'mismatch' } end
+  if not kept[6] and tonumber(kept[5]) > now then return { 'held', kept[5] - now } end
+  return { 'replay', kept[2], kept[3], kept[4], kept[6] or '' }
+end
+
+local function remember(claim, id, due)
+  local key = IDEMPOTENCY .. claim.key
+  redis.call('HSET', key, 'fingerprint', claim.fingerprint, 'id', id, 'created_ms', now, 'due_ms', due, 'held_ms',
+    now + claim.hold)
+  redis.call('PEXPIRE', key, claim.life)
+end
+
+-- Returns why a job cannot be accepted, or nil.
+local function refusal(i, more)
+  local id = ARGV[i]
+  if more and more.idempotency then
+    local found = known(more.idempotency)
+    if found then return found end
+  end
+  if redis.call('EXISTS', RECORD .. id, ENVELOPE .. id, RESULT .. id) > 0 then return 0 end
+  if more and more.unique_key then
+    local name = unique_name(ARGV[i + 8], ARGV[i + 1], more.unique_key)
+    local holder = taken[name] or holder_of(name)
+    if holder then return { 'unique', holder } end
+    if batch and batch.atomic then taken[name] = id end
+  end
+  return nil
+end
+
+local function take(i, more)
+  local at = tonumber(ARGV[i + 4])
+  local due = at > 0 and at or now + tonumber(ARGV[i + 5])
+  accept({ id = ARGV[i], kind = ARGV[i + 1], queue = ARGV[i + 2], queue_key = ARGV[i + 3], due = due,
+    max_attempts = ARGV[i + 6], envelope = ARGV[i + 7], tenant = ARGV[i + 8], more = more }, now)
+  if more and more.idempotency then remember(more.idempotency, ARGV[i], due) end
+  return due
+end
+
+local function more_of(i)
+  return ARGV[i + 9] ~= '' and cjson.decode(ARGV[i + 9]) or nil
+end
+
+-- Looks at all jobs before the first write. Returns whether one of them is refused, and leaves its reason in the answer.
+local function atomic_refusal()
+  local refused = false
+  for i = 3, #ARGV, PER_JOB do
+    local reason = refusal(i, more_of(i))
+    refused = refused or reason ~= nil
+    answer[#answer + 1] = reason or { 'kept out' }
+  end
+  if not refused then answer = { now } end
+  taken = {}
+  return refused
+end
+
+local function open_batch(jobs)
+  local key = BATCH .. batch.id
+  redis.call('HSET', key, 'tenant', batch.tenant, 'created_ms', now, 'total', #jobs / 2, 'live', #jobs / 2, 'version', 1)
+  call_with_many('ZADD', BATCH_JOBS .. batch.id, jobs)
+end
+
+if batch and batch.idempotency then
+  local found = known(batch.idempotency)
+  if found then return { now, found } end
+end
+if batch and batch.atomic and atomic_refusal() then return answer end
+local members = {}
+for i = 3, #ARGV, PER_JOB do
+  local more = more_of(i)
+  local reason = refusal(i, more)
+  answer[#answer + 1] = reason or take(i, more)
+  if batch and not reason then
+    members[#members + 1], members[#members + 2] = (i - 3) / PER_JOB, ARGV[i]
   end
 end
-for queue, jobs in pairs(woken) do wake(queue, jobs) end
+if #members > 0 then open_batch(members) end
+if batch and batch.idempotency and #members > 0 then remember(batch.idempotency, batch.id, now) end
+wake_workers()
+write_all(now)
 return answer

@@ -16,15 +16,20 @@ _FUNCTIONS: dict[str, Callable[[str], str]] = {
     name: found for name, found in vars(keys).items() if inspect.isfunction(found)
 }
 _PARAMETERS = {name: tuple(inspect.signature(found).parameters) for name, found in _FUNCTIONS.items()}
-_CHECKS = {"is_job_id", "is_queue_name", "queue_of"}
+_CHECKS = {"is_job_id", "is_queue_name", "is_tenant_name", "is_word", "queue_of"}
 _OF_JOB = [
     _FUNCTIONS[name]
     for name, given in _PARAMETERS.items()
-    if given in {("job_id",), ("worker_id",)} and name not in _CHECKS
+    if len(given) == 1 and given != ("name",) and name not in _CHECKS
 ]
 _OF_QUEUE = [_FUNCTIONS[name] for name, given in _PARAMETERS.items() if given == ("name",) and name not in _CHECKS]
 _PREFIXES = {value for name, value in vars(keys).items() if name.endswith("_PREFIX")}
-_SINGLE = {keys.ARQ_ABORT, keys.CANCEL_CHANNEL, keys.WORKERS}
+_SETTINGS = {"DEFAULT_QUEUE", "DEFAULT_TENANT", "WEBHOOK_QUEUE", "WEBHOOK_KIND"}
+_SINGLE = {
+    value
+    for name, value in vars(keys).items()
+    if name.isupper() and name[0] != "_" and not name.endswith("_PREFIX") and name not in _SETTINGS
+}
 _WORDS = ["job", "job-events", "job-cancel", "arq", "queue", "retry", "wake", "health-check", "default", "a", ".", ":"]
 
 _confusing = st.lists(st.sampled_from(_WORDS), min_size=1, max_size=5).map(":".join)
@@ -84,16 +89,18 @@ def test_the_table_names_every_prefix() -> None:
     """The module's table is the list of all keys."""
     column = [line.split("``")[1] for line in (keys.__doc__ or "").splitlines() if line.startswith("``")]
     prefixes = {re.split(r"[\[{]", key)[0] for key in column[:-1]}
-    assert prefixes == _PREFIXES | {keys.ARQ_ABORT, keys.WORKERS}
+    assert prefixes == _PREFIXES | _SINGLE - {keys.CANCEL_CHANNEL}
 
 
 def test_the_scripts_spell_the_same_prefixes() -> None:
     """Every key that a Lua script makes begins as one of this module's does."""
-    lua = "\n".join(path.read_text() for path in (files("workers") / "lua").iterdir())
+    folders = files("workers") / "lua", files("workers") / "lua" / "library"
+    lua = "\n".join(path.read_text() for folder in folders for path in folder.iterdir() if path.is_file())
     spelled = set(re.findall(r"'\^?([a-z-]+(?::[a-z-]+)*:?)(?:\(\.\+\)\$)?'", lua))
     known = _PREFIXES | _SINGLE | {f"{keys.QUEUE_PREFIX}:"}
     assert {text for text in spelled if ":" in text or text.startswith(("job-", "arq-"))} <= known
-    assert {of("") for of in _OF_JOB} | _SINGLE <= spelled
+    in_python_only = {keys.AUDIT}
+    assert {of("") for of in _OF_JOB} | _SINGLE - in_python_only <= spelled
 
 
 @pytest.mark.parametrize("job_id", ["a", "0", "A" * 128, "a:b", "report~1.2_3-4", "arq:queue", "events"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from workers.connection import open_redis
 from workers.contract import keys, record
-from workers.contract.record import RECORD_FIELDS, Failure, JobRecord, Progress
+from workers.contract.record import RECORD_FIELDS, AttemptRecord, Failure, JobRecord, Progress
 from workers.contract.states import TERMINAL_STATES, JobState
 from workers.store import JobStore
 
@@ -19,6 +19,9 @@ counts = st.integers(0, 10**30)
 numbers = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
 progresses = st.builds(Progress, numbers, st.none() | numbers, st.none() | any_text)
 failures = st.builds(Failure, any_text, any_text, st.none() | any_text, st.none() | any_text, st.none() | any_text)
+ended_attempts = st.builds(
+    AttemptRecord, counts, counts, counts, any_text, stored_text, st.none() | any_text, st.none() | any_text
+)
 _INTS = {f.name: counts if f.type is int else st.none() | counts for f in fields(JobRecord) if "int" in str(f.type)}
 records = st.builds(
     JobRecord,
@@ -30,6 +33,15 @@ records = st.builds(
     result_json=st.none() | stored_text,
     failure=st.none() | failures,
     worker=st.none() | stored_text,
+    tenant=st.sampled_from(["default", "acme"]),
+    batch=st.none() | stored_text,
+    tags=st.lists(stored_text, max_size=3).map(tuple),
+    unique_key=st.none() | stored_text,
+    callback_url=st.none() | stored_text,
+    retry_of=st.none() | stored_text,
+    retried_as=st.none() | stored_text,
+    attempts=st.lists(ended_attempts, max_size=3).map(tuple),
+    extras=st.booleans(),
     **_INTS,
 )
 _LEAST = {"kind": "k", "queue": "q", "state": "queued", "created_ms": "1", "due_ms": "2"}
@@ -45,11 +57,11 @@ def test_a_record_comes_back_as_it_was_written(written: JobRecord) -> None:
 
 @given(records)
 def test_a_hash_holds_only_the_fields_of_the_contract(written: JobRecord) -> None:
-    """Every field of the hash is one that readers ask for, and None has no field."""
-    present = {
-        name for name in RECORD_FIELDS if getattr(written, name if name != "result" else "result_json") is not None
-    }
-    assert set(written.to_hash()) == present
+    """Every field of the hash is one that readers ask for; None, and what an absent field means, has no field."""
+    defaults = {field.name: field.default for field in fields(JobRecord)}
+    values = {name: getattr(written, name if name != "result" else "result_json") for name in RECORD_FIELDS}
+    absent = {name for name in ("tenant", "tags", "attempts", "extras") if values[name] == defaults[name]}
+    assert set(written.to_hash()) == {name for name, value in values.items() if value is not None} - absent
 
 
 @given(records, st.dictionaries(stored_text.filter(lambda name: name not in RECORD_FIELDS), stored_text))

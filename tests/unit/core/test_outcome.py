@@ -1,6 +1,7 @@
 """What follows from the way an attempt ended: one write, always a legal one."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -117,7 +118,19 @@ def test_the_text_of_an_exception_stays_with_operators(failure: Failure, error: 
     rest = settlement.rest or {}
     assert SECRET not in rest["event"] + settlement.arq_result.decode()
     assert json.loads(rest["event"]) == {"code": failure.code, "message": failure.message}
-    assert Failure.from_json(rest["failure"]) == failure
+    kept = Failure.from_json(rest["failure"])
+    assert replace(kept, fingerprint=None) == failure
+    assert (kept.fingerprint or "") not in (SECRET, "")
+
+
+@given(st.integers(1, 5), luck, st.integers(300, 20_000))
+def test_no_retry_begins_after_the_deadline(attempt: int, random: float, deadline_ms: int) -> None:
+    """A failed job whose next attempt would begin at or after its deadline has failed; else the policy decides."""
+    late = claim(attempt)._replace(deadline_ms=deadline_ms)
+    outcome, free = Failed(FAILURE, ValueError()), after(Failed(FAILURE, ValueError()), attempt=attempt, random=random)
+    ended = decide(late, outcome, policy=POLICY, random=random, retention=KEPT, ended_ms=400)
+    in_time = free.state is S.RETRYING and 400 + (free.rest or {})["delay"] < deadline_ms
+    assert ended.state is (S.RETRYING if in_time else S.FAILED)
 
 
 @pytest.mark.parametrize("outcome", [Succeeded(b"1"), Cancelled(), Interrupted(), Parked(1)])

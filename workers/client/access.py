@@ -1,0 +1,36 @@
+"""``Access``: all that says who may do what, over connections of its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from workers.client.api_keys import ApiKeys
+from workers.client.audit import AuditLog
+from workers.client.rate_limits import RateLimits
+from workers.connection import open_redis
+from workers.contract.errors import ConfigurationError
+from workers.settings import Settings
+
+
+class Access(NamedTuple):
+    """Keys, limits, and the log of what operators did. Safe to share between tasks of one event loop."""
+
+    keys: ApiKeys
+    limits: RateLimits
+    audit: AuditLog
+
+
+@asynccontextmanager
+async def open_access(settings: Settings) -> AsyncIterator[Access]:
+    """Give an ``Access`` on ``settings.redis_url``; it connects when first used, and is closed afterwards."""
+    if settings.redis_url is None:
+        raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
+    redis = open_redis(settings.redis_url.get_secret_value())
+    # A connection of its own, since limits are asked with every request: a pool first makes sure that one it lends is
+    # still good, which takes a turn of the event loop.
+    lane = redis.client()
+    try:
+        yield Access(ApiKeys(redis), RateLimits(lane), AuditLog(redis))
+    finally:
+        await lane.aclose()
+        await redis.aclose()

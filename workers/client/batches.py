@@ -1,0 +1,172 @@
+"""Batches: many jobs accepted at once, and followed, cancelled and retried as one."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from secrets import token_hex
+from typing import NamedTuple
+
+from workers.catalogue import BatchRecord
+from workers.client.queue import JobQueue
+from workers.client.submission import SubmitOptions, accepted_record, make_submission, refusal_error, strict_json
+from workers.contract import keys
+from workers.contract.errors import (
+    ArqwayError,
+    BatchNotFound,
+    BatchRefused,
+    IdempotencyHeld,
+    IdempotencyMismatch,
+    InvalidSubmission,
+    JobFinished,
+    JobNotFound,
+    JobRetried,
+    NotUnique,
+)
+from workers.contract.record import JobRecord
+from workers.contract.states import JobState
+from workers.entries import Acceptance, BatchOpening, Idempotency, Refusal, Replay, Submission, SubmitAnswer
+
+SIZE_MAX = 1_000
+_AT_ONCE = 50
+
+Act = Callable[[str], Coroutine[None, None, bool]]
+
+
+class BatchItem(NamedTuple):
+    """One job of a batch to submit."""
+
+    kind: str
+    payload_json: bytes
+    options: SubmitOptions
+
+
+Outcome = JobRecord | ArqwayError
+
+
+class AcceptedBatch(NamedTuple):
+    """What became of a batch."""
+
+    id: str
+    outcomes: list[Outcome]
+    """For each item its record, or why it was refused; empty for a replay."""
+    replay: Replay | None = None
+    """The answer that an earlier request with the same idempotency key got."""
+
+    @property
+    def accepted(self) -> int:
+        """How many of the items became jobs."""
+        return sum(isinstance(outcome, JobRecord) for outcome in self.outcomes)
+
+
+class Batches:
+    """Batches of one tenant.
+
+    Args:
+        queue: The client to submit with.
+        tenant: Whose batches.
+    """
+
+    def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
+        self._queue = queue
+        self._tenant = tenant
+
+    async def submit(
+        self, items: Sequence[BatchItem], *, atomic: bool = False, idempotency: Idempotency | None = None
+    ) -> AcceptedBatch:
+        """Accept the jobs of a batch, in one script: all or none if ``atomic``, else each that can be.
+
+        Raises:
+            BatchRefused: An item of an atomic batch cannot be accepted, or none of the others can.
+            IdempotencyMismatch, IdempotencyHeld: As for ``JobQueue.submit_json``.
+            StoreUnavailable: Redis is away. The batch may or may not have been accepted, as a whole.
+        """
+        if not 1 <= len(items) <= SIZE_MAX:
+            raise InvalidSubmission(f"A batch has 1 to {SIZE_MAX} jobs.")
+        batch_id = token_hex(16)
+        prepared = [self._prepare(f"{batch_id}.{n}", batch_id, item) for n, item in enumerate(items)]
+        ready = [item for item in prepared if isinstance(item, Submission)]
+        if not ready or (atomic and len(ready) < len(items)):
+            raise BatchRefused(errors=[item if isinstance(item, ArqwayError) else None for item in prepared])
+        opening: BatchOpening = {"id": batch_id, "tenant": self._tenant, "atomic": atomic}
+        if idempotency:
+            opening["idempotency"] = idempotency
+        answers = await self._queue.submit_batch(ready, opening)
+        if len(answers) == 1 and (known := _known(answers[0])):
+            return known
+        return _outcome(batch_id, prepared, answers)
+
+    def _prepare(self, job_id: str, batch_id: str, item: BatchItem) -> Submission | ArqwayError:
+        try:
+            job = self._queue.registry.find(item.kind)
+            job.read_payload(item.payload_json)
+            options: SubmitOptions = {**item.options, "job_id": job_id, "batch": batch_id, "tenant": self._tenant}
+            return make_submission(job, strict_json(item.payload_json), self._queue.checked(options))
+        except ArqwayError as error:
+            return error
+
+    async def read(self, batch_id: str) -> BatchRecord:
+        """Return how a batch is. Raises BatchNotFound."""
+        found = await self._queue.catalogue.read_batch(batch_id) if keys.is_job_id(batch_id) else None
+        if found is None or found.tenant != self._tenant:
+            raise BatchNotFound
+        return found
+
+    async def cancel(self, batch_id: str) -> int:
+        """Cancel those of its jobs that have not ended, and return how many were cancelled or told to end."""
+        await self.read(batch_id)
+        return await self._each(await self._queue.catalogue.batch_ids(batch_id), self._cancel)
+
+    async def retry_failed(self, batch_id: str) -> int:
+        """Submit those of its jobs that failed again, each once, and return how many there were."""
+        await self.read(batch_id)
+        jobs = await self._queue.read_many(await self._queue.catalogue.batch_ids(batch_id))
+        return await self._each([job.id for job in jobs if job.state is JobState.FAILED], self._retry)
+
+    async def _each(self, ids: Sequence[str], act: Act) -> int:
+        done = 0
+        for i in range(0, len(ids), _AT_ONCE):
+            done += sum(await asyncio.gather(*map(act, ids[i : i + _AT_ONCE])))
+        return done
+
+    async def _cancel(self, job_id: str) -> bool:
+        try:
+            await self._queue.cancel(job_id, tenant=self._tenant)
+        except (JobFinished, JobNotFound):
+            return False
+        return True
+
+    async def _retry(self, job_id: str) -> bool:
+        try:
+            await self._queue.retry(job_id, tenant=self._tenant)
+        except (JobNotFound, JobRetried, NotUnique):
+            return False
+        return True
+
+
+def _known(answer: SubmitAnswer) -> AcceptedBatch | None:
+    """Return the replay that the batch's idempotency key gives, if it does. Raises what it refuses with."""
+    match answer:
+        case Replay():
+            return AcceptedBatch(answer.id, [], answer)
+        case Refusal(reason="mismatch"):
+            raise IdempotencyMismatch
+        case Refusal(reason="held"):
+            raise IdempotencyHeld(retry_after_s=max(1, -(-answer.wait_ms // 1000)))
+    return None
+
+
+def _outcome(
+    batch_id: str, prepared: Sequence[Submission | ArqwayError], answers: Sequence[SubmitAnswer]
+) -> AcceptedBatch:
+    answer_of = iter(answers)
+    outcomes = [_settled(item, next(answer_of)) if isinstance(item, Submission) else item for item in prepared]
+    if not any(isinstance(outcome, JobRecord) for outcome in outcomes):
+        raise BatchRefused(errors=[outcome if isinstance(outcome, ArqwayError) else None for outcome in outcomes])
+    return AcceptedBatch(batch_id, [outcome for outcome in outcomes if outcome is not None])
+
+
+def _settled(submission: Submission, answer: SubmitAnswer) -> Outcome | None:
+    if isinstance(answer, Acceptance):
+        return accepted_record(submission, answer)
+    if isinstance(answer, Refusal) and answer.reason != "kept out":
+        return refusal_error(answer, submission.id)
+    return None

@@ -1,0 +1,113 @@
+"""Dead letters: jobs that failed for good, grouped by what they failed of, and submitted again."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from workers.catalogue import DeadGroup
+from workers.client.listing import JobFilter, Listing
+from workers.client.queue import JobQueue
+from workers.contract import keys
+from workers.contract.errors import JobNotFound, JobRetried, NotUnique
+from workers.contract.record import JobRecord
+from workers.contract.states import JobState
+
+REDRIVE_MAX = 10_000
+_AT_ONCE = 50
+
+
+class DeadLetterGroup(NamedTuple):
+    """Those whose failures have the same fingerprint."""
+
+    group: DeadGroup
+    latest: JobRecord
+    """The one that failed last: an example of all."""
+
+
+class DeadPage(NamedTuple):
+    """A part of the groups, the one with the latest failure first."""
+
+    groups: list[DeadLetterGroup]
+    total: int
+
+
+class Redrive(NamedTuple):
+    """What a redrive did, or would have done."""
+
+    matched: int
+    redriven: int
+    more: bool
+    """Whether more than the limit match."""
+
+
+class DeadLetters:
+    """The dead letters of one tenant.
+
+    Args:
+        queue: The client to read and submit with.
+        tenant: Whose.
+    """
+
+    def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
+        self._queue = queue
+        self._tenant = tenant
+
+    async def groups(self, *, skip: int = 0, limit: int = 50) -> DeadPage:
+        """Return groups of dead letters; those whose jobs are past their retention are left out."""
+        total, groups = await self._queue.catalogue.dead_groups(self._tenant, skip=skip, limit=limit)
+        found = {record.id: record for record in await self._queue.read_many([group.latest_id for group in groups])}
+        return DeadPage([DeadLetterGroup(g, found[g.latest_id]) for g in groups if g.latest_id in found], total)
+
+    async def redrive(
+        self, which: JobFilter, *, limit: int = REDRIVE_MAX, rate: float | None = None, dry_run: bool = False
+    ) -> Redrive:
+        """Submit dead letters again, each as a new job with the same payload.
+
+        At least once in the whole: a call that breaks off has redriven some, and the next one takes the others.
+
+        Args:
+            which: Which of them; its ``state`` is ``failed``, whatever is given.
+            limit: So many at most, the latest first.
+            rate: Jobs a second that become due, from now on; None: all at once.
+            dry_run: Only count.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+        """
+        ids, more = await self._matching(which, limit)
+        redriven = 0
+        for i in range(0, 0 if dry_run else len(ids), _AT_ONCE):
+            portion = ids[i : i + _AT_ONCE]
+            delays = [timedelta(seconds=(i + n) / rate) if rate else timedelta(0) for n in range(len(portion))]
+            redriven += sum(await asyncio.gather(*map(self._redrive_one, portion, delays)))
+        return Redrive(len(ids), redriven, more)
+
+    async def _matching(self, which: JobFilter, limit: int) -> tuple[Sequence[str], bool]:
+        found: list[str] = []
+        async for record in Listing(self._queue, self._tenant).all(_failed(which)):
+            if record.retried_as is None:
+                if len(found) == limit:
+                    return found, True
+                found.append(record.id)
+        return found, False
+
+    async def _redrive_one(self, job_id: str, delay: timedelta) -> bool:
+        try:
+            await self._queue.retry(job_id, tenant=self._tenant, delay=delay)
+        except (JobNotFound, JobRetried, NotUnique):
+            return False
+        return True
+
+
+def _failed(which: JobFilter) -> JobFilter:
+    return JobFilter(
+        state=JobState.FAILED,
+        kind=which.kind,
+        queue=which.queue,
+        tag=which.tag,
+        batch=which.batch,
+        fingerprint=which.fingerprint,
+        from_ms=which.from_ms,
+        to_ms=which.to_ms,
+    )

@@ -1,0 +1,232 @@
+"""The event feed: what happens to jobs, as it happens, for any number of listeners over one connection to Redis.
+
+It is read from where it is when the first listener comes. What was before, and what is lost while Redis is away or a
+listener is too slow, each listener looks up by itself: ``workers.client.following``.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+from workers.backoff import Backoff
+from workers.contract.errors import StoreUnavailable
+from workers.contract.events import FeedEntry, FeedEvent, JobEvent, topics_of
+from workers.streams import FeedReader, Streams
+
+logger = logging.getLogger("workers.client")
+
+_BLOCK_MS = 10_000
+_INTERRUPT_AGAIN_S = 0.005
+_KEPT = 1_000
+"""Events that wait for one listener; one who is slower is told to look for itself what it has missed."""
+
+
+class Subscription:
+    """What one listener has not heard yet."""
+
+    def __init__(self) -> None:
+        self.over = False
+        """Whether ``end`` was called."""
+        self._waiting: list[FeedEvent] = []
+        self._missed = False
+        self._sleeper: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the listener has heard everything."""
+        return not self._waiting and not self._missed
+
+    async def next(self, *, timeout_s: float) -> list[FeedEvent] | None:
+        """Return what came since the last call; nothing after ``timeout_s`` or ``end``; None if some were missed."""
+        if self.idle and not self.over:
+            await self._sleep(timeout_s)
+        heard, self._waiting = self._waiting, []
+        missed, self._missed = self._missed, False
+        return None if missed else heard
+
+    def put(self, event: FeedEvent) -> None:
+        """Tell one event."""
+        if len(self._waiting) >= _KEPT:
+            self.lose()
+            return
+        self._waiting.append(event)
+        self._wake()
+
+    def lose(self) -> None:
+        """Tell that events were lost."""
+        self._waiting, self._missed = [], True
+        self._wake()
+
+    def end(self) -> None:
+        """Tell the listener to go."""
+        self.over = True
+        self._wake()
+
+    async def _sleep(self, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._sleeper = loop.create_future()
+        alarm = loop.call_later(timeout_s, self._wake)
+        try:
+            await self._sleeper
+        finally:
+            alarm.cancel()
+            self._sleeper = None
+
+    def _wake(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+
+class EventFeed:
+    """Hands the events of tenants' feeds to those who listen. Reads only feeds that somebody listens to.
+
+    Args:
+        streams: Where the feeds are.
+    """
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._listeners: dict[str, dict[str, set[Subscription]]] = {}
+        self._positions: dict[str, str] = {}
+        """The entry up to which each feed has been handed out, and behind which the next read goes on."""
+        self._newcomers: list[tuple[str, asyncio.Future[None]]] = []
+        """Listeners to feeds without a position."""
+        self._reader: FeedReader | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._interrupting: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def listen(self, tenant: str, topic: str = "") -> AsyncIterator[Subscription]:
+        """Give the events of one job by its id, of one batch by its ``batch_topic``, or of all jobs of the tenant.
+
+        Nothing that happens after this has begun is lost without the subscription saying so. Raises StoreUnavailable.
+        """
+        subscription = Subscription()
+        self._listeners.setdefault(tenant, {}).setdefault(topic, set()).add(subscription)
+        try:
+            if tenant not in self._positions:
+                await self._join(tenant)
+            yield subscription
+        finally:
+            self._leave(tenant, topic, subscription)
+
+    def position(self, tenant: str) -> str:
+        """Return the entry up to which the tenant's listeners have been told everything."""
+        return self._positions[tenant]
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = [task for task in (self._reading, self._interrupting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._reading = self._interrupting = None
+        self._refuse_newcomers(StoreUnavailable())
+
+    async def _join(self, tenant: str) -> None:
+        """Wait until the reader has found the end of this feed."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._newcomers.append((tenant, waiter))
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        elif self._interrupting is None:
+            self._interrupting = asyncio.create_task(self._interrupt())
+        await waiter
+
+    def _leave(self, tenant: str, topic: str, subscription: Subscription) -> None:
+        topics = self._listeners[tenant]
+        topics[topic].discard(subscription)
+        if not topics[topic]:
+            del topics[topic]
+        if not topics:
+            del self._listeners[tenant]
+
+    async def _interrupt(self) -> None:
+        """Make the reader turn to newcomers. An interrupt may reach the server before the read that it means does."""
+        try:
+            while self._newcomers and self._reader is not None:
+                with suppress(StoreUnavailable):  # then the reader has no answer either, and begins anew
+                    await self._reader.interrupt()
+                await asyncio.sleep(_INTERRUPT_AGAIN_S)
+        finally:
+            self._interrupting = None
+
+    async def _read(self) -> None:
+        """Read while anybody listens, and up to 10 s longer; then let the connection go."""
+        backoff = Backoff()
+        try:
+            while self._listeners:
+                try:
+                    async with self._streams.reader() as self._reader:
+                        await self._hand_out(self._reader, backoff)
+                except StoreUnavailable as error:
+                    if backoff.fresh:
+                        logger.warning("Redis is away; listeners to events wait")
+                    await self._pause(backoff, error)
+                except Exception as error:
+                    logger.exception("The event feed met a bug")
+                    await self._pause(backoff, error)
+        finally:
+            self._reading = self._reader = None
+            self._positions.clear()
+
+    async def _pause(self, backoff: Backoff, error: Exception) -> None:
+        self._reader = None
+        self._refuse_newcomers(error)
+        await asyncio.sleep(backoff.next_s())
+
+    async def _hand_out(self, reader: FeedReader, backoff: Backoff) -> None:
+        """Find the ends of all feeds, and go on from there.
+
+        After a connection was lost this may be another server, which lacks the last events that were handed out, or
+        whose clock is behind; so no earlier position is used, and the listeners look for themselves.
+        """
+        before = list(self._positions)
+        await self._find({*before, *self._listeners})
+        if not backoff.fresh:
+            logger.info("Redis is back; listeners to events look for what they have missed")
+        for tenant in before:
+            self._lose(tenant)
+        while self._listeners:
+            while self._newcomers:
+                await self._find({tenant for tenant, _ in self._newcomers} - self._positions.keys())
+            for tenant in self._positions.keys() - self._listeners.keys():
+                del self._positions[tenant]
+            for tenant, entries, cut in await reader.read(self._positions, block_ms=_BLOCK_MS):
+                self._dispatch(tenant, entries)
+                if cut:
+                    self._lose(tenant)
+            backoff.reset()
+
+    async def _find(self, tenants: set[str]) -> None:
+        self._positions |= await self._streams.tails(list(tenants))
+        waiting, self._newcomers = self._newcomers, []
+        for tenant, waiter in waiting:
+            if tenant not in self._positions:
+                self._newcomers.append((tenant, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+
+    def _refuse_newcomers(self, error: Exception) -> None:
+        refused, self._newcomers = self._newcomers, []
+        for _, waiter in refused:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _dispatch(self, tenant: str, entries: Iterable[FeedEntry]) -> None:
+        topics = self._listeners.get(tenant, {})
+        for entry in entries:
+            self._positions[tenant] = entry.id
+            for number, line in enumerate(entry.lines):
+                heard_by = [found for topic in topics_of(line) if (found := topics.get(topic))]
+                if heard_by:
+                    event = FeedEvent(entry.id, number, JobEvent.from_line(line))
+                    for subscription in (one for group in heard_by for one in group):
+                        subscription.put(event)
+
+    def _lose(self, tenant: str) -> None:
+        for group in self._listeners.get(tenant, {}).values():
+            for subscription in group:
+                subscription.lose()

@@ -1,0 +1,193 @@
+"""Following a job or a feed: first what is kept of it, then what comes, each event once, in order, and none left out.
+
+A follower listens before it looks, so what happens in between is in both, and is told once. Whenever its listener has
+missed something, because it was slow or Redis was away, it looks again behind what it has told last.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from workers.client.feed import EventFeed, Subscription
+from workers.contract import keys
+from workers.contract.errors import JobNotFound, StoreUnavailable
+from workers.contract.events import START, FeedEvent, JobEvent, order_of, topics_of
+from workers.contract.record import JobRecord
+from workers.streams import FeedPortion, JobLook, Streams
+
+_LOOK_AGAIN_S = 1.0
+"""Until the next look, where one has failed and the feed is silent."""
+
+
+class FeedPlace(NamedTuple):
+    """A place in a feed: behind one line of an entry, or behind the whole entry."""
+
+    entry_id: str
+    line: int | None = None
+
+    def covers(self, event: FeedEvent) -> bool:
+        """Tell whether the event is at this place or before it."""
+        here, there = order_of(self.entry_id), order_of(event.entry_id)
+        return there < here or (there == here and (self.line is None or event.line <= self.line))
+
+
+class JobNews(NamedTuple):
+    """What a follower of a job tells at once."""
+
+    events: list[JobEvent]
+    gap: bool = False
+    """Whether events before these are no longer kept."""
+    end: JobRecord | None = None
+    """The record, once the job has ended; its last event is then among those told. Nothing follows."""
+
+
+class JobFollower:
+    """Tells the events of one job; made by ``follow_job``."""
+
+    def __init__(self, streams: Streams, news: Subscription, job_id: str, tenant: str, after: str) -> None:
+        self.news = news
+        self.last = after
+        """Id of the event that was told last."""
+        self._streams = streams
+        self._job_id = job_id
+        self._tenant = tenant
+        self._behind = True
+
+    async def first(self) -> tuple[JobRecord, JobNews]:
+        """Return the job as it is, and what is kept of its events. Raises JobNotFound or StoreUnavailable."""
+        look = await self._streams.look(self._job_id, self.last)
+        return self._found(look), self._take(look)
+
+    async def next(self, *, timeout_s: float) -> JobNews:
+        """Return what came since the last call, at the latest after ``timeout_s``. Raises JobNotFound if it is gone."""
+        heard = await self.news.next(timeout_s=min(timeout_s, _LOOK_AGAIN_S) if self._behind else timeout_s)
+        if heard is None or self._behind or any(one.event.ends for one in heard):
+            return await self._look_again()
+        last = order_of(self.last)
+        fresh = [one.event for one in heard if one.event.order > last and not one.event.submits]
+        if fresh:
+            self.last = fresh[-1].id
+        return JobNews(fresh)
+
+    async def _look_again(self) -> JobNews:
+        self._behind = True
+        try:
+            return self._take(await self._streams.look(self._job_id, self.last))
+        except StoreUnavailable:
+            return JobNews([])
+
+    def _take(self, look: JobLook) -> JobNews:
+        record = self._found(look)
+        self._behind = False
+        if look.events:
+            self.last = look.events[-1].id
+        return JobNews(look.events, look.cut, record if record.finished else None)
+
+    def _found(self, look: JobLook) -> JobRecord:
+        if look.record is None or look.record.tenant != self._tenant:
+            raise JobNotFound(f"There is no job {self._job_id[:128]}.")
+        return look.record
+
+
+class FeedNews(NamedTuple):
+    """What a follower of a feed tells at once."""
+
+    events: list[FeedEvent]
+    gap: bool = False
+    """Whether events before these are no longer kept."""
+
+
+class FeedFollower:
+    """Tells the events of a feed, or of one topic of it; made by ``follow_feed``."""
+
+    def __init__(self, feed: EventFeed, streams: Streams, news: Subscription, tenant: str, topic: str) -> None:
+        self.news = news
+        self.place = FeedPlace(feed.position(tenant))
+        """Behind what was told last, or is known to tell nothing of the topic."""
+        self._feed = feed
+        self._streams = streams
+        self._tenant = tenant
+        self._topic = topic
+        self._behind = False
+
+    def resume(self, place: FeedPlace) -> None:
+        """Go on from a place that was left earlier."""
+        self.place, self._behind = place, True
+
+    async def next(self, *, timeout_s: float) -> FeedNews:
+        """Return what came since the last call, at the latest after ``timeout_s``."""
+        if self._behind:
+            return await self._catch_up(timeout_s)
+        heard = await self.news.next(timeout_s=timeout_s)
+        if heard is None:
+            self._behind = True
+            return FeedNews([])
+        return FeedNews(self._fresh(heard))
+
+    def move_on(self) -> None:
+        """Let ``place`` pass what is not of the topic, if all that is was told."""
+        if not self._behind and self.news.idle:
+            position = FeedPlace(self._feed.position(self._tenant))
+            if order_of(position.entry_id) >= order_of(self.place.entry_id):
+                self.place = position
+
+    async def finds(self, name: str, place: FeedPlace) -> tuple[bool, bool]:
+        """Tell whether an event of this name is kept behind a place, and whether some that were there may be gone.
+
+        Raises StoreUnavailable.
+        """
+        portion = await self._streams.portion(self._tenant, place.entry_id)
+        cut = portion.cut
+        while True:
+            if any(told.event.name == name and not place.covers(told) for told in self._of_topic(portion)):
+                return True, cut
+            if not portion.more:
+                return False, cut
+            portion = await self._streams.portion(self._tenant, portion.entries[-1].id)
+            cut |= portion.cut
+
+    async def _catch_up(self, timeout_s: float) -> FeedNews:
+        try:
+            portion = await self._streams.portion(self._tenant, self.place.entry_id)
+        except StoreUnavailable:
+            await self.news.next(timeout_s=min(timeout_s, _LOOK_AGAIN_S))
+            return FeedNews([])
+        self._behind = portion.more
+        told = self._fresh(self._of_topic(portion))
+        if portion.entries:
+            self.place = FeedPlace(portion.entries[-1].id)
+        elif portion.cut:  # the place is no longer in this feed, or never was: behind it may be nothing for long
+            self.place = FeedPlace(self._feed.position(self._tenant))
+        return FeedNews(told, portion.cut)
+
+    def _of_topic(self, portion: FeedPortion) -> list[FeedEvent]:
+        return [
+            FeedEvent(entry.id, number, JobEvent.from_line(line))
+            for entry in portion.entries
+            for number, line in enumerate(entry.lines)
+            if self._topic in topics_of(line)
+        ]
+
+    def _fresh(self, heard: list[FeedEvent]) -> list[FeedEvent]:
+        fresh = [event for event in heard if not self.place.covers(event)]
+        if fresh:
+            self.place = FeedPlace(fresh[-1].entry_id, fresh[-1].line)
+        return fresh
+
+
+@asynccontextmanager
+async def follow_job(
+    feed: EventFeed, streams: Streams, tenant: str, job_id: str, after: str = START
+) -> AsyncIterator[JobFollower]:
+    """Follow a job of a tenant behind one of its events. Raises StoreUnavailable, or JobNotFound for an odd id."""
+    if not keys.is_job_id(job_id):
+        raise JobNotFound(f"There is no job {job_id[:128]}.")
+    async with feed.listen(tenant, job_id) as news:
+        yield JobFollower(streams, news, job_id, tenant, after)
+
+
+@asynccontextmanager
+async def follow_feed(feed: EventFeed, streams: Streams, tenant: str, topic: str = "") -> AsyncIterator[FeedFollower]:
+    """Follow the feed of a tenant, or one topic of it, from now on. Raises StoreUnavailable."""
+    async with feed.listen(tenant, topic) as news:
+        yield FeedFollower(feed, streams, news, tenant, topic)

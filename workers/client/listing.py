@@ -1,0 +1,121 @@
+"""Lists of jobs: a tenant's, latest first, by state, kind, queue, tag, batch, time or failure, page after page."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from workers.catalogue import Catalogue, Page
+from workers.client.queue import JobQueue
+from workers.contract import keys
+from workers.contract.errors import InvalidCursor
+from workers.contract.record import JobRecord
+from workers.contract.states import JobState
+
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs: those for which every part that is given holds.
+
+    Args:
+        state: Their state now.
+        kind: Their kind.
+        queue: The name of their queue.
+        tag: One of their tags.
+        batch: The id of their batch.
+        fingerprint: Of the failure of dead letters that were not retried; these come in the order in which they failed.
+        from_ms: Accepted at this moment or later: Unix milliseconds.
+        to_ms: Accepted at this moment or earlier.
+    """
+
+    state: JobState | None = None
+    kind: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    batch: str | None = None
+    fingerprint: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+class JobPage(NamedTuple):
+    """A part of a list. A page may hold less than was asked for, even nothing, although more follows."""
+
+    jobs: list[JobRecord]
+    cursor: str | None
+    """Where the next page begins; None: this was the last one."""
+
+
+class Listing:
+    """Lists the jobs of one tenant.
+
+    Args:
+        queue: The client to read with.
+        tenant: Whose jobs.
+    """
+
+    def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
+        self._queue = queue
+        self._catalogue: Catalogue = queue.catalogue
+        self._tenant = tenant
+
+    async def page(self, which: JobFilter, *, limit: int, cursor: str | None = None) -> JobPage:
+        """Return the jobs behind ``cursor``, at most ``limit``.
+
+        A job that is there before and after all pages were read is on exactly one of them, whatever comes and goes
+        meanwhile, unless its own state moves it into or out of the filter.
+
+        Raises:
+            InvalidCursor: It is none, or it is another filter's.
+        """
+        asked: dict[str, Any] = {name: value for name, value in asdict(which).items() if value is not None}
+        asked["source"] = _source(which)
+        mark = _mark(self._tenant, which)
+        if cursor is not None:
+            asked["score"], asked["id"] = _read_cursor(cursor, mark)
+        found: Page = await self._catalogue.page(self._tenant, asked, limit=limit)
+        records = await self._queue.read_many(found.ids)
+        jobs = [record for record in records if which.state in {None, record.state}]  # some may have moved on just now
+        return JobPage(jobs, None if found.last is None else _write_cursor(found.last, mark))
+
+    async def all(self, which: JobFilter) -> AsyncIterator[JobRecord]:
+        """Give every job, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self.page(which, limit=_PAGE, cursor=cursor)
+            for record in page.jobs:
+                yield record
+            if (cursor := page.cursor) is None:
+                return
+
+
+def _source(which: JobFilter) -> str:
+    """Return where all jobs of the filter are, among the fewest others."""
+    if which.batch is not None:
+        return "batch"
+    if which.fingerprint is not None:
+        return "dead"
+    return "lists" if which.tag is None else "tag"
+
+
+def _mark(tenant: str, which: JobFilter) -> str:
+    return sha256(json.dumps([tenant, asdict(which)]).encode()).hexdigest()[:8]
+
+
+def _write_cursor(last: tuple[int, str], mark: str) -> str:
+    return urlsafe_b64encode(json.dumps([*last, mark]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, mark: str) -> tuple[int, str]:
+    try:
+        score, job_id, of = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+        job_id.encode()
+    except (ValueError, TypeError, AttributeError, RecursionError):  # whatever a client may have made up
+        raise InvalidCursor from None
+    if of != mark or type(score) is not int:
+        raise InvalidCursor
+    return score, job_id

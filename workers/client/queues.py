@@ -1,0 +1,147 @@
+"""How the queues are: what waits, since when, how fast it goes, and who serves them. Figures are up to a second old."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import NamedTuple
+
+from workers.catalogue import QueueFigures
+from workers.client.queue import JobQueue
+from workers.contract import keys
+from workers.contract.errors import QueueFull, StoreUnavailable
+from workers.contract.pace import retry_after_s
+from workers.contract.record import JobRecord
+from workers.contract.worker import WorkerRecord
+from workers.fleet import Fleet
+
+_MINUTES = 4
+_FRESH_S = 1.0
+_WAIT_S = 5
+
+
+class QueueStatus(NamedTuple):
+    """How one queue is."""
+
+    figures: QueueFigures
+    now_ms: int
+    workers: int
+
+    @property
+    def age_ms(self) -> int:
+        """For how long its oldest due job has waited; 0 where none waits."""
+        oldest = self.figures.oldest_due_ms
+        return 0 if oldest is None else max(0, self.now_ms - oldest)
+
+    @property
+    def in_rate(self) -> float:
+        """Jobs a second that were submitted, over the last four to five minutes."""
+        return self.figures.submitted / self._window_s
+
+    @property
+    def out_rate(self) -> float:
+        """Jobs a second that reached a final state, over the same time."""
+        ended = self.figures.succeeded + self.figures.failed + self.figures.cancelled
+        return ended / self._window_s
+
+    @property
+    def drain_s(self) -> float | None:
+        """How long until nothing waits, if jobs end as fast as lately and none comes; None: unknown."""
+        if self.figures.due == 0:
+            return 0.0
+        return self.figures.due / self.out_rate if self.out_rate > 0 and self.figures.paused_ms is None else None
+
+    @property
+    def _window_s(self) -> float:
+        return _MINUTES * 60 + self.now_ms % 60_000 / 1000
+
+
+class Queues:
+    """The queues of one server.
+
+    Args:
+        queue: The client to read with.
+        max_due: Submissions to a queue in which so many jobs could run now are refused; None: never.
+        max_age_s: Nor are they taken by one whose oldest due job has waited for longer; None: whatever it has.
+    """
+
+    def __init__(self, queue: JobQueue, *, max_due: int | None = None, max_age_s: float | None = None) -> None:
+        self._queue = queue
+        self._fleet = Fleet(queue.redis)
+        self._max_due = max_due
+        self._max_age_s = max_age_s
+        self._views: dict[str, QueueStatus] = {}
+        self._run_times: dict[str, float] = {}
+        self._read_at_s = -_FRESH_S
+        self._reading: asyncio.Task[None] | None = None
+        self._skew_ms = 0.0
+
+    async def all(self) -> list[QueueStatus]:
+        """Return every queue that a job of the registry goes to, that a worker serves, or that is paused, by name."""
+        await self._read()
+        return [self._views[name] for name in sorted(self._views)]
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Return the workers that live, by id."""
+        return await self._fleet.read()
+
+    async def pause(self, name: str, *, paused: bool) -> bool:
+        """Pause a queue or let it go on; tell whether that changed anything. Running jobs go on."""
+        self._read_at_s = -_FRESH_S
+        return await self._queue.catalogue.pause(name, paused=paused)
+
+    def retry_after_s(self, record: JobRecord) -> int | None:
+        """Return when to ask for a job again, by the latest figures; None for one that has ended. Never waits."""
+        self._refresh()
+        view = self._views.get(record.queue)
+        now_ms = int((monotonic() * 1000) + self._skew_ms) if self._skew_ms else record.created_ms
+        age_ms = view.age_ms if view else 0
+        return retry_after_s(record, now_ms, queue_age_ms=age_ms, run_ms=self._run_times.get(record.kind, 0))
+
+    def refuse_full(self, name: str) -> None:
+        """Raise QueueFull where a queue takes no more submissions, by the latest figures. Never waits."""
+        if self._max_due is None and self._max_age_s is None:
+            return
+        self._refresh()
+        view = self._views.get(name)
+        if view is None:
+            return
+        if self._max_due is not None and view.figures.due >= self._max_due:
+            raise QueueFull(f"{view.figures.due} jobs wait in this queue.", retry_after_s=self._until_room(view))
+        if self._max_age_s is not None and view.age_ms > self._max_age_s * 1000:
+            raise QueueFull("Jobs wait for too long in this queue already.", retry_after_s=self._until_room(view))
+
+    def _until_room(self, view: QueueStatus) -> int:
+        """Return when there will be room, as fast as jobs ended lately."""
+        too_many = view.figures.due - (self._max_due or 0) + 1 if self._max_due else view.figures.due
+        return min(max(1, round(too_many / view.out_rate)), 3600) if view.out_rate > 0 else _WAIT_S
+
+    def _refresh(self) -> None:
+        """Read anew, in the background, what is older than a second."""
+        if self._reading is None and monotonic() - self._read_at_s >= _FRESH_S:
+            self._reading = asyncio.create_task(self._read_in_background())
+
+    async def _read_in_background(self) -> None:
+        try:
+            await self._read()
+        except StoreUnavailable:
+            self._read_at_s = monotonic()
+        finally:
+            self._reading = None
+
+    async def _read(self) -> None:
+        workers = await self._fleet.read()
+        paused = await self._queue.catalogue.paused()
+        names = _names(self._queue, workers, paused)
+        now_ms, figures = await self._queue.catalogue.queue_figures(names, minutes=_MINUTES)
+        self._run_times = await self._queue.catalogue.run_times()
+        self._views = {
+            one.name: QueueStatus(one, now_ms, sum(one.name in worker.queues for worker in workers)) for one in figures
+        }
+        self._read_at_s = monotonic()
+        self._skew_ms = now_ms - self._read_at_s * 1000
+
+
+def _names(queue: JobQueue, workers: Iterable[WorkerRecord], paused: Iterable[str]) -> Sequence[str]:
+    served = {name for worker in workers for name in worker.queues}
+    defined = {name for job in queue.registry.values() for name in (job.queue, *job.other_queues)}
+    return sorted({keys.DEFAULT_QUEUE} | served | defined | set(paused))

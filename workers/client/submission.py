@@ -1,0 +1,200 @@
+"""What a caller may say about a job beside its payload, and how that becomes a submission."""
+
+from datetime import datetime, timedelta
+from secrets import token_bytes, token_hex
+from time import time
+from typing import Any
+
+from pydantic_core import from_json
+from typing_extensions import TypedDict
+
+from workers.contract import keys
+from workers.contract.errors import (
+    ArqwayError,
+    DuplicateJob,
+    IdempotencyHeld,
+    IdempotencyMismatch,
+    InvalidPayload,
+    InvalidSubmission,
+    NotUnique,
+    QueueNotAllowed,
+)
+from workers.contract.record import JobRecord
+from workers.contract.states import JobState
+from workers.definition import JobDefinition
+from workers.entries import Acceptance, Extras, Idempotency, Refusal, Submission
+
+TAGS_MAX = 8
+_FOREVER_MS = 100 * 365 * 86_400_000
+
+
+class SubmitOptions(TypedDict, total=False):
+    """Options of a submission; each may be left out or None."""
+
+    job_id: str | None
+    """The caller's own id; a random one by default."""
+    delay: timedelta | None
+    """Start no sooner than this from now."""
+    run_at: datetime | None
+    """Start no sooner than this moment; needs a time zone."""
+    queue: str | None
+    """One of those that the job's definition allows; its first by default."""
+    tags: tuple[str, ...] | list[str] | None
+    """Up to 8 words to find the job by."""
+    unique_key: str | None
+    """Refused with ``NotUnique`` while another job of this kind and tenant has the same key and is not final."""
+    deadline: datetime | None
+    """No attempt begins or goes on after this moment; needs a time zone."""
+    callback_url: str | None
+    """Is told of the job's end: ``docs/webhooks.md``."""
+    tenant: str | None
+    """Whose job it is; ``default`` by default."""
+    batch: str | None
+    idempotency: Idempotency | None
+
+
+def make_submission(job: JobDefinition[Any, Any], payload_json: bytes, options: SubmitOptions) -> Submission:
+    """Return what the store accepts. Raises InvalidSubmission."""
+    now_ms = int(time() * 1000)
+    envelope = job.write_envelope(payload_json, now_ms)
+    tries = job.retry.max_attempts
+    if not options:
+        return Submission(token_hex(16), job.kind, job.queue, envelope, tries)
+    return Submission(
+        id=_checked_id(options.get("job_id")),
+        kind=job.kind,
+        queue=_checked_queue(job, options.get("queue")),
+        envelope=envelope,
+        max_attempts=tries,
+        run_at_ms=moment_ms("run_at", options.get("run_at")),
+        delay_ms=delay_ms(options.get("delay")),
+        tenant=_checked_tenant(options.get("tenant")),
+        extras=_extras(options, now_ms) or None,
+    )
+
+
+def accepted_record(submission: Submission, accepted: Acceptance) -> JobRecord:
+    """Return the record of a job as it was accepted."""
+    extras = submission.extras or {}
+    return JobRecord(
+        id=submission.id,
+        kind=submission.kind,
+        queue=submission.queue,
+        state=JobState.SCHEDULED if accepted.due_ms > accepted.now_ms else JobState.QUEUED,
+        max_attempts=submission.max_attempts,
+        created_ms=accepted.now_ms,
+        due_ms=accepted.due_ms,
+        tenant=submission.tenant,
+        batch=extras.get("batch"),
+        tags=tuple(extras.get("tags", ())),
+        unique_key=extras.get("unique_key"),
+        deadline_ms=extras.get("deadline_ms"),
+        callback_url=extras.get("callback_url"),
+        extras=bool(extras),
+    )
+
+
+def strict_json(payload_json: bytes) -> bytes:
+    """Refuse the NaN and Infinity that pydantic reads and no JSON allows: other readers of the envelope could not."""
+    if b"NaN" in payload_json or b"Infinity" in payload_json:
+        try:
+            from_json(payload_json, allow_inf_nan=False)
+        except ValueError:
+            raise InvalidPayload("NaN and Infinity are not JSON.") from None
+    return payload_json
+
+
+def refusal_error(refusal: Refusal, job_id: str) -> ArqwayError:
+    """Return the error that tells why a job was not accepted."""
+    match refusal.reason:
+        case "unique":
+            return NotUnique(job_id=refusal.job_id)
+        case "mismatch":
+            return IdempotencyMismatch()
+        case "held":
+            return IdempotencyHeld(retry_after_s=max(1, -(-refusal.wait_ms // 1000)))
+    return DuplicateJob(f"A job with the id {job_id} exists already.")
+
+
+def new_ids(count: int) -> list[str]:
+    """Return random ids of 128 bits; one call of the system for all of them."""
+    digits = token_bytes(16 * count).hex()
+    return [digits[i : i + 32] for i in range(0, len(digits), 32)]
+
+
+def delay_ms(delay: timedelta | None) -> int:
+    """Return a delay in milliseconds. Raises InvalidSubmission."""
+    milliseconds = 0 if delay is None else delay // timedelta(milliseconds=1)
+    if not 0 <= milliseconds <= _FOREVER_MS:
+        raise InvalidSubmission("A delay is between 0 and 100 years.")
+    return milliseconds
+
+
+def moment_ms(name: str, moment: datetime | None) -> int:
+    """Return a moment as Unix milliseconds; 0 for none. Raises InvalidSubmission."""
+    if moment is None:
+        return 0
+    if moment.tzinfo is None:
+        raise InvalidSubmission(f"{name} needs a time zone.")
+    return max(1, int(moment.timestamp() * 1000))
+
+
+def _checked_id(job_id: str | None) -> str:
+    if job_id is None:
+        return token_hex(16)
+    if not keys.is_job_id(job_id):
+        raise InvalidSubmission("A job id is 1 to 128 characters of A-Z a-z 0-9 _ . : ~ -")
+    return job_id
+
+
+def _checked_queue(job: JobDefinition[Any, Any], queue: str | None) -> str:
+    if queue is None or queue == job.queue:
+        return job.queue
+    if queue not in job.other_queues:
+        raise QueueNotAllowed(f"Jobs of the kind {job.kind} go to: {', '.join((job.queue, *job.other_queues))}.")
+    return queue
+
+
+def _checked_tenant(tenant: str | None) -> str:
+    if tenant is None:
+        return keys.DEFAULT_TENANT
+    if not keys.is_tenant_name(tenant):
+        raise InvalidSubmission("A tenant is named by 1 to 63 of a-z 0-9 _ -")
+    return tenant
+
+
+def _extras(options: SubmitOptions, now_ms: int) -> Extras:
+    extras: Extras = {}
+    if batch := options.get("batch"):
+        extras["batch"] = batch
+    if tags := options.get("tags"):
+        extras["tags"] = _checked_tags(tags)
+    if (unique_key := options.get("unique_key")) is not None:
+        extras["unique_key"] = _checked_word("unique_key", unique_key)
+    if (deadline := options.get("deadline")) is not None:
+        extras["deadline_ms"] = _checked_deadline(deadline, options, now_ms)
+    if (callback_url := options.get("callback_url")) is not None:
+        extras["callback_url"] = callback_url
+    if idempotency := options.get("idempotency"):
+        extras["idempotency"] = idempotency
+    return extras
+
+
+def _checked_tags(tags: tuple[str, ...] | list[str]) -> list[str]:
+    if len(tags) > TAGS_MAX:
+        raise InvalidSubmission(f"A job has up to {TAGS_MAX} tags.")
+    return list(dict.fromkeys(_checked_word("A tag", tag) for tag in tags))
+
+
+def _checked_word(name: str, word: str) -> str:
+    if not keys.is_word(word):
+        raise InvalidSubmission(f"{name} is 1 to 128 of A-Z a-z 0-9 _ . : / @ + ~ -, a letter or digit first.")
+    return word
+
+
+def _checked_deadline(deadline: datetime, options: SubmitOptions, now_ms: int) -> int:
+    deadline_ms = moment_ms("deadline", deadline)
+    due_ms = moment_ms("run_at", options.get("run_at")) or now_ms + delay_ms(options.get("delay"))
+    if deadline_ms <= due_ms:
+        raise InvalidSubmission("The deadline is not later than the job's start.")
+    return deadline_ms

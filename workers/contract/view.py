@@ -1,0 +1,125 @@
+"""A job's record as its clients see it: plain JSON values. A part that does not apply is an absent key."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
+from workers.contract.states import JobState
+
+_UNTOUCHED = frozenset({JobState.QUEUED, JobState.SCHEDULED})
+_LATEST_MS = 253_402_300_799_999  # the end of the year 9999: a stock arq producer may have asked for any moment
+
+
+def job_view(record: JobRecord, *, operator: bool = False) -> dict[str, Any]:
+    """Return what a client may know of a job. Its shape is ``service.schemas.JobView``.
+
+    Args:
+        record: The job.
+        operator: Whether to tell the exception's class, text and traceback, too.
+    """
+    view: dict[str, Any] = {
+        "id": record.id,
+        "kind": record.kind,
+        "queue": record.queue,
+        "state": record.state.value,
+        "attempt": record.attempt,
+        "max_attempts": record.max_attempts,
+        "created_at": timestamp(record.created_ms),
+        "due_at": timestamp(record.due_ms),
+    }
+    if record.started_ms is not None:
+        view["started_at"] = timestamp(record.started_ms)
+    if record.version > 1 or record.extras or record.state not in _UNTOUCHED:
+        _add_rest(view, record, operator)
+    return view
+
+
+def _add_rest(view: dict[str, Any], record: JobRecord, operator: bool) -> None:
+    moments = {
+        "finished_at": record.finished_ms,
+        "cancel_requested_at": record.cancel_ms,
+        "next_retry_at": record.next_retry_ms,
+        "deadline_at": record.deadline_ms,
+    }
+    view.update({name: timestamp(ms) for name, ms in moments.items() if ms is not None})
+    for name in ("batch", "unique_key", "callback_url", "retry_of", "retried_as"):
+        if (value := getattr(record, name)) is not None:
+            view[name] = value
+    if record.tags:
+        view["tags"] = list(record.tags)
+    if record.progress is not None:
+        view["progress"] = progress_view(record.progress)
+    if record.state is JobState.SUCCEEDED:
+        view["result"] = record.result
+    elif record.failure is not None:
+        view["failure"] = failure_view(record.failure, operator=operator)
+
+
+def progress_view(progress: Progress) -> dict[str, Any]:
+    """Return how far a job is."""
+    return {"current": progress.current, "total": progress.total, "message": progress.message}
+
+
+def failure_view(failure: Failure, *, operator: bool = False) -> dict[str, Any]:
+    """Return why an attempt failed; ``operator`` as in ``job_view``."""
+    names = ("code", "message", "fingerprint", *(("error", "detail", "traceback") if operator else ()))
+    return {name: value for name in names if (value := getattr(failure, name)) is not None}
+
+
+def attempt_views(record: JobRecord, *, operator: bool = False) -> list[dict[str, Any]]:
+    """Return the attempts that the record still knows, the oldest first, as ``service.schemas.AttemptView``.
+
+    Args:
+        record: The job.
+        operator: Whether to tell which worker ran each.
+    """
+    return [_without_worker(view, operator) for view in (*map(_ended, record.attempts), *_latest(record))]
+
+
+def _without_worker(view: dict[str, Any], operator: bool) -> dict[str, Any]:
+    return view if operator else {name: value for name, value in view.items() if name != "worker"}
+
+
+def _ended(attempt: AttemptRecord) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome,
+        "started_at": timestamp(attempt.started_ms),
+        "ended_at": timestamp(attempt.ended_ms),
+        "worker": attempt.worker,
+    }
+    if attempt.code is not None:
+        view["failure"] = {"code": attempt.code, "message": attempt.message}
+    return view
+
+
+def _latest(record: JobRecord) -> Iterator[dict[str, Any]]:
+    """Give the attempt that the record itself is about: the one that runs, or that the job ended with."""
+    if record.started_ms is None or not (record.finished or record.state is JobState.RUNNING):
+        return
+    if record.finished and any(past.started_ms == record.started_ms for past in record.attempts):
+        return  # cancelled while it waited for the next one
+    view: dict[str, Any] = {
+        "attempt": record.attempt,
+        "outcome": record.state.value,
+        "started_at": timestamp(record.started_ms),
+        "worker": record.worker,
+    }
+    if record.finished_ms is not None:
+        view["ended_at"] = timestamp(record.finished_ms)
+    if record.state is JobState.FAILED and record.failure is not None:
+        view["failure"] = {"code": record.failure.code, "message": record.failure.message}
+    yield view
+
+
+def timestamp(ms: int) -> str:
+    """Write Unix milliseconds as ISO 8601 in UTC, e.g. ``2026-03-01T09:30:00.125Z``."""
+    seconds, milliseconds = divmod(min(ms, _LATEST_MS), 1000)
+    return f"{_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

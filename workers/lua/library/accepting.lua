@@ -1,0 +1,55 @@
+-- Makes a new job: record, envelope, place in the queue and in its list. Needs the library `lists`.
+
+local BATCH, BATCH_JOBS, UNIQUE, TAGS, TAG_NAMES = 'batch:', 'batch-jobs:', 'unique:', 'tag:', 'tags:'
+local woken = {}
+
+local function unique_name(tenant, kind, key)
+  return UNIQUE .. tenant .. ':' .. kind .. ':' .. key
+end
+
+-- Returns the id of the job that holds a unique key: one that is not final. A key whose job is gone is free.
+local function holder_of(name)
+  local holder = redis.call('GET', name)
+  local state = holder and redis.call('HGET', RECORD .. holder, 'state')
+  return state and next(MOVES[state]) ~= nil and holder or nil
+end
+
+-- What most jobs lack: batch, tags (list), unique_key, deadline_ms, callback_url, retry_of.
+local function add_extras(job, now)
+  local id, tenant, more, fields = job.id, job.tenant, job.more, { 'extras', 1 }
+  for _, name in ipairs({ 'batch', 'unique_key', 'deadline_ms', 'callback_url', 'retry_of' }) do
+    if more[name] then
+      fields[#fields + 1], fields[#fields + 2] = name, more[name]
+    end
+  end
+  if more.tags then
+    fields[#fields + 1], fields[#fields + 2] = 'tags', cjson.encode(more.tags)
+    for _, tag in ipairs(more.tags) do
+      redis.call('ZADD', TAGS .. tenant .. ':' .. tag, now, id)
+      redis.call('SADD', TAG_NAMES .. tenant, tag)
+    end
+  end
+  redis.call('HSET', RECORD .. id, unpack(fields))
+  if more.unique_key then redis.call('SET', unique_name(tenant, job.kind, more.unique_key), id) end
+end
+
+-- job: id, kind, queue, queue_key, due, max_attempts or nil, envelope, tenant, more or nil.
+local function accept(job, now)
+  local id, tenant, record = job.id, job.tenant, RECORD .. job.id
+  local state = job.due > now and 'scheduled' or 'queued'
+  redis.call('HSET', record, 'kind', job.kind, 'queue', job.queue, 'state', state, 'created_ms', now, 'due_ms', job.due,
+    'version', 1)
+  if job.max_attempts then redis.call('HSET', record, 'max_attempts', job.max_attempts) end
+  if tenant ~= DEFAULT_TENANT then redis.call('HSET', record, 'tenant', tenant) end
+  if job.more then add_extras(job, now) end
+  redis.call('SET', ENVELOPE .. id, job.envelope)
+  redis.call('ZADD', job.queue_key, job.due, id)
+  if state == 'queued' then woken[job.queue_key] = (woken[job.queue_key] or 0) + 1 end
+  join_list(state, tenant, job.queue, job.kind, now, id)
+  count(job.queue, 'submitted', 1)
+  tell(tenant, id, string.format('%d-0', now), state, 0)
+end
+
+local function wake_workers()
+  for queue, jobs in pairs(woken) do wake(queue, jobs) end
+end

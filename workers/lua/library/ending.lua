@@ -1,0 +1,50 @@
+-- What follows from the end of a job that has a batch, a unique key or a callback. Needs `lists` and `accepting`.
+
+local DEAD, DEAD_GROUPS = 'dead:', 'dead-groups:'
+
+-- Retains an ended job among those with the same fingerprint of its failure, for as long as its record.
+local function bury(tenant, id, fingerprint, now, retention)
+  local group, groups = DEAD .. tenant .. ':' .. fingerprint, DEAD_GROUPS .. tenant
+  redis.call('ZADD', group, now, id)
+  redis.call('ZREMRANGEBYSCORE', group, '-inf', now - retention)
+  redis.call('ZADD', groups, now, fingerprint)
+  redis.call('ZREMRANGEBYSCORE', groups, '-inf', now - retention)
+  redis.call('PEXPIRE', group, retention)
+  redis.call('PEXPIRE', groups, retention)
+end
+
+local function batch_figures(batch)
+  local b = redis.call('HMGET', BATCH .. batch, 'succeeded', 'failed', 'cancelled', 'total')
+  return string.format('{"succeeded":%d,"failed":%d,"cancelled":%d,"total":%d}', b[1] or 0, b[2] or 0, b[3] or 0, b[4] or 0)
+end
+
+local function count_in_batch(batch, tenant, state, now, retention)
+  local key = BATCH .. batch
+  if redis.call('EXISTS', key) == 0 then return end
+  redis.call('HINCRBY', key, state, 1)
+  redis.call('HINCRBY', key, 'version', 1)
+  if redis.call('HINCRBY', key, 'live', -1) > 0 then return end
+  redis.call('HSET', key, 'finished_ms', now)
+  redis.call('PEXPIRE', key, retention)
+  redis.call('PEXPIRE', BATCH_JOBS .. batch, retention)
+  tell(tenant, batch, string.format('%d-0', now), 'finished', 0, batch_figures(batch))
+end
+
+local function call_back(id, tenant, now)
+  local queue_key = 'arq:queue:' .. QUEUE_OF_WEBHOOKS
+  local hook = { id = id .. '.webhook', kind = 'webhook.deliver', queue = QUEUE_OF_WEBHOOKS, queue_key = queue_key,
+    due = now, tenant = tenant }
+  if redis.call('EXISTS', RECORD .. hook.id) == 1 then return end
+  hook.envelope = string.format('{"t":null,"f":"webhook.deliver","a":[{"job_id":"%s"}],"k":{},"et":%d}', id, now)
+  accept(hook, now)
+end
+
+local function end_extras(id, tenant, kind, state, now, retention)
+  local e = redis.call('HMGET', RECORD .. id, 'batch', 'unique_key', 'callback_url')
+  if e[2] then
+    local name = unique_name(tenant, kind, e[2])
+    if redis.call('GET', name) == id then redis.call('DEL', name) end
+  end
+  if e[1] then count_in_batch(e[1], tenant, state, now, retention) end
+  if e[3] then call_back(id, tenant, now) end
+end

@@ -1,0 +1,56 @@
+-- Submits a final job again, as a new job: the same kind, queue, batch, tags, unique key and callback.
+-- Uses library: lists, accepting, ending
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] the new job's id  ARGV[4] tenant that the job must have
+-- ARGV[5] envelope; '': the job's own  ARGV[6] delay (ms)  ARGV[7] the version that the record must have; '': any
+-- Returns {now, due (ms), kind, queue, max attempts, batch, tags (JSON), unique key, callback}, '' for what there is not; or
+--   {'unknown'}; {'live'}: it is not final; {'changed'}: the record has another version; {'retried', id}: it was retried
+--   as that job; {'unique', id}: that job holds its unique key; {'gone'}: what it was given was not kept;
+--   {'duplicate'}: an accepted job has the new id
+
+local now, id, new = clock(ARGV[1]), ARGV[2], ARGV[3]
+local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'tenant', 'retried_as', 'kind', 'queue', 'max_attempts',
+  'envelope', 'batch', 'tags', 'unique_key', 'callback_url', 'failure')
+local state, tenant, kind, queue, batch = r[1], r[3] or DEFAULT_TENANT, r[5], r[6], r[9]
+if not state or tenant ~= ARGV[4] then return { 'unknown' } end
+if next(MOVES[state]) ~= nil then return { 'live' } end
+if ARGV[7] ~= '' and ARGV[7] ~= r[2] then return { 'changed' } end
+if r[4] then return { 'retried', r[4] } end
+local envelope = ARGV[5] ~= '' and ARGV[5] or r[8]
+if not envelope then return { 'gone' } end
+if redis.call('EXISTS', RECORD .. new, ENVELOPE .. new) > 0 then return { 'duplicate' } end
+local holder = r[11] and holder_of(unique_name(tenant, kind, r[11]))
+if holder then return { 'unique', holder } end
+
+local function leave_batch()
+  local key = BATCH .. batch
+  if redis.call('EXISTS', key) == 0 then return end
+  redis.call('HINCRBY', key, state, -1)
+  redis.call('HINCRBY', key, 'live', 1)
+  redis.call('HINCRBY', key, 'version', 1)
+  redis.call('HDEL', key, 'finished_ms')
+  redis.call('PERSIST', key)
+  redis.call('PERSIST', BATCH_JOBS .. batch)
+  redis.call('ZADD', BATCH_JOBS .. batch, redis.call('ZSCORE', BATCH_JOBS .. batch, id) or 0, new)
+  redis.call('ZREM', BATCH_JOBS .. batch, id)
+end
+
+local function leave_dead()
+  local fingerprint = r[13] and string.match(r[13], '"fingerprint": "(%x+)"')
+  if not fingerprint then return end
+  redis.call('ZREM', DEAD .. tenant .. ':' .. fingerprint, id)
+  if redis.call('EXISTS', DEAD .. tenant .. ':' .. fingerprint) == 0 then
+    redis.call('ZREM', DEAD_GROUPS .. tenant, fingerprint)
+  end
+end
+
+local queue_key = queue == 'default' and 'arq:queue' or string.match(queue, '^=(.+)$') or 'arq:queue:' .. queue
+local due = now + ARGV[6]
+accept({ id = new, kind = kind, queue = queue, queue_key = queue_key, due = due, max_attempts = r[7] or nil,
+  envelope = envelope, tenant = tenant, more = { retry_of = id, batch = batch or nil, tags = r[10] and cjson.decode(r[10]) or nil,
+  unique_key = r[11] or nil, callback_url = r[12] or nil } }, now)
+redis.call('HSET', RECORD .. id, 'retried_as', new, 'version', r[2] + 1)
+leave_dead()
+if batch then leave_batch() end
+wake_workers()
+write_all(now)
+return { now, due, kind, queue, r[7] or '', batch or '', r[10] or '', r[11] or '', r[12] or '' }

@@ -1,0 +1,48 @@
+-- Removes from some lists the jobs whose records are gone: a record ends by itself, its place in a list does not. Most are
+-- at a list's beginning, for jobs end about in the order in which they came; those that did not are found by looking at some
+-- other place, too, as Redis itself finds expired keys. One worker at a time tidies.
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] worker id  ARGV[3] how long the office of tidying lasts (ms)
+-- ARGV[4] ids to look at, at most  ARGV[5] random number, from 0 to below 1
+-- Returns {ids looked at, ids removed}; or {} where another worker tidies
+
+local LISTS_MAX, PORTION, LIST_NAMES, TAG_NAMES = 20, 100, 'lists:', 'tags:'
+local left, random, looked, removed = tonumber(ARGV[4]), tonumber(ARGV[5]), 0, 0
+
+local holder = redis.call('GET', 'tidier')
+if holder and holder ~= ARGV[2] then return {} end
+redis.call('SET', 'tidier', ARGV[2], 'PX', ARGV[3])
+
+-- Looks at the jobs from a place of a list on, for as long as many of them are gone.
+local function clear(key, place)
+  repeat
+    local ids, gone = redis.call('ZRANGE', key, place, place + math.min(PORTION, left) - 1), {}
+    for _, id in ipairs(ids) do
+      if redis.call('EXISTS', RECORD .. id) == 0 then gone[#gone + 1] = id end
+    end
+    call_with_many('ZREM', key, gone)
+    left, looked, removed = left - #ids, looked + #ids, removed + #gone
+  until #gone * 10 <= #ids or left <= 0
+end
+
+local function tidy(key)
+  clear(key, 0)
+  local rest = redis.call('ZCARD', key)
+  if rest > PORTION and left > 0 then clear(key, math.floor(random * rest)) end
+  return rest == 0
+end
+
+local function key_of(names, tenant, name)
+  if names == TAG_NAMES then return 'tag:' .. tenant .. ':' .. name end
+  local state, queue, kind = string.match(name, '^([^\31]*)\31([^\31]*)\31(.*)$')
+  return 'jobs:' .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind
+end
+
+for n = 1, LISTS_MAX do
+  local tenant = redis.call('SRANDMEMBER', 'tenants')
+  if not tenant or left <= 0 then break end
+  local names = n % 2 == 1 and LIST_NAMES or TAG_NAMES
+  local name = redis.call('SRANDMEMBER', names .. tenant)
+  if name and tidy(key_of(names, tenant, name)) then redis.call('SREM', names .. tenant, name) end
+  if redis.call('EXISTS', LIST_NAMES .. tenant, TAG_NAMES .. tenant) == 0 then redis.call('SREM', 'tenants', tenant) end
+end
+return { looked, removed }
