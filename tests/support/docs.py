@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, get_type_hints
 
 import httpx
 from pydantic_core import PydanticUndefinedType
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 from service.app import create_app
+from service.auth import PUBLIC, SCOPES
 from service.errors import PROBLEMS, TYPE_PREFIX, UNEXPECTED
-from service.schemas import JobView
+from service.schemas.jobs import JobView
 from service.settings import ServiceSettings
 from workers.contract import keys
 from workers.contract.record import RECORD_FIELDS
@@ -164,7 +165,8 @@ def defaults(settings: type[BaseSettings]) -> dict[str, str]:
         variable = (
             "REDIS_URL" if name == "redis_url" else alias if isinstance(alias, str) else f"{prefix}{name}".upper()
         )
-        found[variable] = _written(field.default)
+        unset = field.default == () and NoDecode in field.metadata
+        found[variable] = "unset" if unset else _written(field.default)
     return found
 
 
@@ -211,7 +213,8 @@ def _names_of_keys() -> Comparison:
     }
     others = {"arq:queue:", "arq:queue:health-check"}
     listed = (name.partition("{")[0] for name in first_names(rows(CONTRACT, "Keys")))
-    return listed, named - {keys.DEFAULT_QUEUE} | others
+    values = {keys.DEFAULT_QUEUE, keys.DEFAULT_TENANT, keys.WEBHOOK_QUEUE, keys.WEBHOOK_KIND}
+    return listed, named - values | others
 
 
 def _failure_codes() -> Comparison:
@@ -232,6 +235,18 @@ def _routes() -> Comparison:
     served = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
     general = [call.replace("/jobs/report.generate", "/jobs/{kind}") for call in served]
     return [re.sub(r"\{\w+\}", "{}", call) for call in listed], [re.sub(r"\{\w+\}", "{}", call) for call in general]
+
+
+def _shape(call: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", call)
+
+
+def _scopes() -> Comparison:
+    table = {row[0].strip("`"): names(row[1]) for row in rows(CONTRACT, "HTTP: who may call")}
+    public = table.pop("none")
+    listed = [(scope, _shape(call)) for scope, calls in table.items() for call in calls]
+    own = [(str(scope), _shape(f"{method} {path}")) for (method, path), scope in SCOPES.items()]
+    return [*listed, *public], [*own, *PUBLIC]
 
 
 def _parts_of_a_job() -> Comparison:
@@ -271,6 +286,7 @@ LISTS: Mapping[str, Callable[[], Comparison]] = {
     "failure codes": _failure_codes,
     "problems": _problems,
     "routes": _routes,
+    "scopes": _scopes,
     "parts of a job": _parts_of_a_job,
     "legal moves": _moves,
     "dependencies": _dependencies,
