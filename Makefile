@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench bench-peers clean
+.PHONY: help demo up test check format bench bench-peers bench-http clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(INSTALLED) ## measure the speed beside stock arq; make bench ARGS=--qui
 
 bench-peers: $(INSTALLED) ## the same beside other libraries, each installed into an environment of its own
 	@$(BIN)/python -m benchmarks peers $(ARGS)
+
+bench-http: $(INSTALLED) ## measure the service over HTTP beside FastAPI alone, with Celery, arq and SAQ; needs wrk
+	@$(BIN)/python -m benchmarks.http run $(ARGS)
 
 clean: ## remove what was built and installed; data in .arqway stays
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

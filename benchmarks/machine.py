@@ -38,7 +38,7 @@ def describe(server: Server, contestants: Iterable[Contestant]) -> dict[str, Any
     """Return all that a reader of the figures must know."""
     return {
         "commit": commit(),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "workers")),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "workers", "service")),
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),

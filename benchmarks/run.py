@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
 from benchmarks import machine, measure, measure_growth
 from benchmarks.measure import Figures
-from benchmarks.roster import ARQWAY, PEERS, ROOT, Contestant
+from benchmarks.roster import ARQWAY, PEERS, Contestant
 from benchmarks.server import Server, running_server
-from benchmarks.sizes import Sizes
+from benchmarks.sizes import Sizes, Turns
 from benchmarks.stage import Stage, Stalled
+from benchmarks.tables import RESULTS
 
-RESULTS = ROOT / "benchmarks" / "results"
+SizesT = TypeVar("SizesT", bound=Turns)
 
 _INSTALL_WITHIN_S = 600.0
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/]+/)+")
@@ -30,11 +31,11 @@ _FAILURES = (Stalled, subprocess.TimeoutExpired, RedisError, OSError, ValueError
 
 
 @dataclass(frozen=True)
-class Series:
+class Series(Generic[SizesT]):
     """One kind of measurement and who takes part in it."""
 
     name: str
-    measure: Callable[[Stage, Sizes, int], Figures]
+    measure: Callable[[Stage, SizesT, int], Figures]
     takes_part: Callable[[Contestant], bool]
 
 
@@ -62,6 +63,13 @@ def install(contestants: Sequence[Contestant]) -> None:
 
 def run(contestants: Sequence[Contestant], sizes: Sizes, target: Path, *, only: Sequence[str] = ()) -> dict[str, Any]:
     """Measure all contestants in all series, or in those named by ``only``; return what was written to ``target``."""
+    return take_turns(contestants, [one for one in SERIES if not only or one.name in only], sizes, target)
+
+
+def take_turns(
+    contestants: Sequence[Contestant], several: Sequence[Series[SizesT]], sizes: SizesT, target: Path
+) -> dict[str, Any]:
+    """Measure all contestants in these series, A B C … A B C …; return what was written to ``target``."""
     install(contestants)
     with running_server() as server, tempfile.TemporaryDirectory(prefix="arqway-bench-") as folder:
         result: dict[str, Any] = {
@@ -71,12 +79,11 @@ def run(contestants: Sequence[Contestant], sizes: Sizes, target: Path, *, only: 
             "measurements": [],
         }
         for number in range(1, sizes.runs + 1):
-            for series in SERIES:
-                for contestant in contestants:
-                    if series.takes_part(contestant) and (not only or series.name in only):
-                        measurement = _measure(series, contestant, server, sizes, number, Path(folder))
-                        result["measurements"].append(measurement)
-                        target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            for series in several:
+                for contestant in filter(series.takes_part, contestants):
+                    measurement = _measure(series, contestant, server, sizes, number, Path(folder))
+                    result["measurements"].append(measurement)
+                    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         return result
 
 
@@ -87,7 +94,7 @@ def target_for(kind: str) -> Path:
 
 
 def _measure(
-    series: Series, contestant: Contestant, server: Server, sizes: Sizes, number: int, folder: Path
+    series: Series[SizesT], contestant: Contestant, server: Server, sizes: SizesT, number: int, folder: Path
 ) -> dict[str, Any]:
     measurement: dict[str, Any] = {
         "run": number,

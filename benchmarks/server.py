@@ -114,7 +114,7 @@ def running_server() -> Iterator[Server]:
         yield Server(url)
         return
     with tempfile.TemporaryDirectory(prefix="arqway-bench-") as name:
-        folder, port = Path(name), _free_port()
+        folder, port = Path(name), free_port()
         options = {"port": str(port), "bind": "127.0.0.1", "dir": name, "save": "", "appendonly": "no"}
         options["stream-node-max-bytes"] = "256"  # as the embedded server and compose.yaml have it
         words = [word for option, value in options.items() for word in (f"--{option}", value)]
@@ -125,7 +125,8 @@ def running_server() -> Iterator[Server]:
             server.redis.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

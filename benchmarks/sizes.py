@@ -4,10 +4,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Counts of jobs are for one contestant in one run."""
+class Turns:
+    """How often each contestant has its turn."""
 
     runs: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes(Turns):
+    """Counts of jobs are for one contestant in one run."""
+
     share: float = 1.0
     """Part of the jobs that ``roster`` names for a drain."""
     warm_up: int = 500

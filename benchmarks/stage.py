@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Stage:
     def __init__(self, contestant: Contestant, server: Server, folder: Path) -> None:
         self.contestant = contestant
         self.server = server
-        self._folder = folder
+        self.folder = folder
         self._marks = folder / "marks"
         self.clear()
 
@@ -68,12 +68,22 @@ class Stage:
     @contextmanager
     def workers(self, count: int = 1, *, around: tuple[str, ...] = ()) -> Iterator[list[int]]:
         """Run workers inside the block, and give their process ids. ``around`` takes the place of ``python``."""
-        command = self._command((*around, *self.contestant.worker[1:]) if around else self.contestant.worker)
+        words = (*around, *self.contestant.worker[1:]) if around else self.contestant.worker
         with ExitStack() as stack:
-            yield [
-                stack.enter_context(processes.running(command, ROOT, self._environment(), self._folder / "worker.log"))
-                for _ in range(count)
-            ]
+            yield [stack.enter_context(self.running(words, "worker")) for _ in range(count)]
+
+    @contextmanager
+    def running(self, words: tuple[str, ...], name: str, settings: Mapping[str, str] | None = None) -> Iterator[int]:
+        """Run a program of the contestant's environment inside the block, and give its process id.
+
+        Args:
+            words: The program and its arguments; ``{url}`` stands for the server.
+            name: Its output goes to ``{name}.log``.
+            settings: Environment variables beside the contestant's own.
+        """
+        environment = {**self._environment(), **(settings or {})}
+        with processes.running(self._command(words), ROOT, environment, self.folder / f"{name}.log") as process:
+            yield process
 
     @property
     def marked(self) -> int:
@@ -93,7 +103,7 @@ class Stage:
             if now_marked > seen:
                 seen, moved_s = now_marked, now_s
             if now_s - moved_s > _STALLED_S or now_s - began_s > _RUN_WITHIN_S:
-                raise Stalled(f"{seen} of {jobs} jobs ended; {self._last_words()}")
+                raise Stalled(f"{seen} of {jobs} jobs ended; {self.last_words()}")
             time.sleep(_LOOK_AGAIN_S)
 
     def await_settled(self) -> None:
@@ -105,7 +115,7 @@ class Stage:
         deadline_s = time.monotonic() + _SETTLE_WITHIN_S
         while self.server.has(key):
             if time.monotonic() > deadline_s:
-                raise Stalled(f"jobs are left in {key} though all have ended; {self._last_words()}")
+                raise Stalled(f"jobs are left in {key} though all have ended; {self.last_words()}")
             time.sleep(_LOOK_AGAIN_S)
 
     def _command(self, words: tuple[str, ...]) -> list[str]:
@@ -118,6 +128,7 @@ class Stage:
         ours = {"REDIS_URL": self.server.url, "BENCH_MARKS": str(self._marks), "PYTHONPATH": str(ROOT)}
         return {**kept, **ours, **self.contestant.settings}
 
-    def _last_words(self) -> str:
-        log = self._folder / "worker.log"
-        return log.read_text(errors="replace")[-1000:] if log.exists() else "no worker ran"
+    def last_words(self, name: str = "worker") -> str:
+        """Return the end of a program's output, for an error's text."""
+        log = self.folder / f"{name}.log"
+        return log.read_text(errors="replace")[-1000:] if log.exists() else f"no {name} ran"

@@ -71,8 +71,13 @@ class Verdict:
 
 def judge(results: Results) -> list[Verdict]:
     """Return a verdict on every target for which the run has figures."""
-    verdicts = (_judge(results, target) for target in targets(results))
-    return [verdict for verdict in verdicts if verdict is not None]
+    return verdicts(results, targets(results))
+
+
+def verdicts(results: Results, wanted: Iterable[Target]) -> list[Verdict]:
+    """Return a verdict on each of these targets for which the run has figures."""
+    judged = (_judge(results, target) for target in wanted)
+    return [verdict for verdict in judged if verdict is not None]
 
 
 def _judge(results: Results, target: Target) -> Verdict | None:
