@@ -1,37 +1,39 @@
-"""Errors as ``application/problem+json`` (RFC 9457): one table says which exception is which problem.
+"""What can go wrong, and the one table that says which exception is which problem. ``service.problems`` answers them.
 
-``type`` is ``urn:arqway:problem:<slug>`` and ``code`` the slug with underscores; both are stable. A status that HTTP
-itself explains, such as 405, has the type ``about:blank`` and its phrase as the code. No answer holds an exception's
-text, unless the exception is one of ours, and none repeats a value that the client sent.
+``type`` is ``urn:arqway:problem:<slug>`` and ``code`` the slug with underscores; both are stable.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from http import HTTPStatus
-from typing import Any, NamedTuple, NotRequired
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from typing_extensions import TypedDict
 
+from service.refusals import ForeignHost, ForeignOrigin, InsufficientScope, RateLimited, Unauthenticated
 from workers.contract.errors import (
+    BatchNotFound,
+    BatchRefused,
+    CallbacksOff,
     DuplicateJob,
+    IdempotencyHeld,
+    IdempotencyMismatch,
+    InvalidCursor,
     InvalidPayload,
     InvalidSubmission,
+    JobChanged,
     JobFinished,
+    JobNotFinished,
     JobNotFound,
+    JobRetried,
+    NotUnique,
+    QueueFull,
+    QueueNotAllowed,
     StoreUnavailable,
     UnknownKind,
     WaitTimeout,
 )
 
-MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:arqway:problem:"
-_ERRORS_SHOWN = 20
-_LOC_CHARS = 100
 
 
 class ServiceError(Exception):
@@ -49,11 +51,59 @@ class UnsupportedMediaType(ServiceError):  # noqa: N818
     """The body must be JSON, sent with the header Content-Type: application/json."""
 
 
+class UnsupportedJson(ServiceError):  # noqa: N818
+    """The body is JSON that not every reader would understand alike."""
+
+
 class BodyTooLarge(HTTPException):
     """The body is larger than this service accepts. An HTTPException, since only those pass FastAPI's body reader."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(413, f"A body may have {max_bytes} bytes at most.")
+
+
+class RequestTimeout(HTTPException):
+    """The request was not complete in time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(408, f"A request must be complete within {timeout_s:g} s.", {"Connection": "close"})
+
+
+class ServiceBusy(HTTPException):
+    """The service holds as much as it may."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(503, f"The service holds as many {what} as it may.")
+
+
+class MalformedRequest(HTTPException):
+    """What was sent is not HTTP/1.1."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "What was sent is not HTTP/1.1.")
+
+
+class HeadersTooLarge(HTTPException):
+    """The head of the request is larger than this service accepts."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(431, f"The head of a request may have {max_bytes} bytes at most.")
+
+
+class InvalidIdempotencyKey(ServiceError):  # noqa: N818
+    """An Idempotency-Key is a string of 1 to 255 visible characters, sent once."""
+
+
+class InvalidEventId(ServiceError):  # noqa: N818
+    """Last-Event-ID is the id of no event of this stream."""
+
+
+class TooManyStreams(ServiceError):  # noqa: N818
+    """The service has as many event streams open as it may."""
+
+
+class JobNotSucceeded(ServiceError):  # noqa: N818
+    """The job has no result: it has not ended yet, or not succeeded."""
 
 
 class ReportNotReady(ServiceError):  # noqa: N818
@@ -84,114 +134,45 @@ class ProblemKind(NamedTuple):
 
 PROBLEMS: Mapping[type[Exception], ProblemKind] = {
     NotJson: ProblemKind(400, "not-json", "Body is not JSON"),
+    InvalidIdempotencyKey: ProblemKind(400, "invalid-idempotency-key", "Idempotency-Key cannot be used"),
+    InvalidCursor: ProblemKind(400, "invalid-cursor", "Cursor cannot be used"),
+    InvalidEventId: ProblemKind(400, "invalid-event-id", "Last-Event-ID cannot be used"),
+    MalformedRequest: ProblemKind(400, "malformed-request", "Request is not HTTP"),
+    Unauthenticated: ProblemKind(401, "unauthenticated", "An API key is needed"),
+    InsufficientScope: ProblemKind(403, "insufficient-scope", "API key does not allow this"),
+    ForeignOrigin: ProblemKind(403, "foreign-origin", "Page of another site"),
     JobNotFound: ProblemKind(404, "job-not-found", "No such job"),
+    BatchNotFound: ProblemKind(404, "batch-not-found", "No such batch"),
     UnknownKind: ProblemKind(404, "unknown-kind", "No such kind of job"),
     ReportUnavailable: ProblemKind(404, "report-unavailable", "No report file"),
+    RequestTimeout: ProblemKind(408, "request-timeout", "Request took too long to arrive"),
     DuplicateJob: ProblemKind(409, "duplicate-job", "Job exists already"),
     JobFinished: ProblemKind(409, "job-finished", "Job has finished"),
+    JobNotFinished: ProblemKind(409, "job-not-finished", "Job has not finished"),
+    JobNotSucceeded: ProblemKind(409, "job-not-succeeded", "Job has no result"),
+    JobRetried: ProblemKind(409, "job-retried", "Job was retried already"),
+    NotUnique: ProblemKind(409, "not-unique", "Unique key is taken"),
+    IdempotencyHeld: ProblemKind(409, "idempotency-held", "First request is not answered yet"),
     ReportNotReady: ProblemKind(409, "report-not-ready", "Report is not finished", 1),
+    JobChanged: ProblemKind(412, "job-changed", "Job has changed"),
     BodyTooLarge: ProblemKind(413, "body-too-large", "Body too large"),
     UnsupportedMediaType: ProblemKind(415, "unsupported-media-type", "Body is not declared as JSON"),
+    ForeignHost: ProblemKind(421, "foreign-host", "Not a name of this service"),
+    UnsupportedJson: ProblemKind(422, "unsupported-json", "JSON is ambiguous or out of bounds"),
     InvalidPayload: ProblemKind(422, "invalid-payload", "Payload does not fit"),
     RequestValidationError: ProblemKind(422, "invalid-request", "Request does not fit"),
     InvalidSubmission: ProblemKind(422, "invalid-submission", "Job cannot be accepted"),
+    QueueNotAllowed: ProblemKind(422, "queue-not-allowed", "Queue is not the kind's"),
+    CallbacksOff: ProblemKind(422, "callbacks-off", "Callbacks are off"),
+    BatchRefused: ProblemKind(422, "batch-refused", "Batch cannot be accepted"),
+    IdempotencyMismatch: ProblemKind(422, "idempotency-mismatch", "Idempotency-Key came with another request"),
+    RateLimited: ProblemKind(429, "rate-limited", "Too many requests"),
+    HeadersTooLarge: ProblemKind(431, "headers-too-large", "Head of the request too large"),
+    ServiceBusy: ProblemKind(503, "service-busy", "Service holds as much as it may", 5),
+    TooManyStreams: ProblemKind(503, "too-many-streams", "Too many event streams", 5),
     StoreUnavailable: ProblemKind(503, "store-unavailable", "Job store does not answer", 1),
+    QueueFull: ProblemKind(503, "queue-full", "Queue takes no more for now", 5),
     ReportStoreUnavailable: ProblemKind(503, "report-store-unavailable", "Report store does not answer", 5),
     WaitTimeout: ProblemKind(504, "wait-timeout", "Job has not finished in time"),
 }
 UNEXPECTED = ProblemKind(500, "internal-error", "Internal error")
-
-
-class FieldError(TypedDict):
-    """One part of the request that does not fit, in FastAPI's words but without the value."""
-
-    loc: list[str | int]
-    type: str
-    msg: str
-
-
-class Problem(TypedDict):
-    """A problem after RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: NotRequired[list[FieldError]]
-
-
-def add_error_handlers(app: FastAPI) -> None:
-    """Answer every exception of the table, and what HTTP itself refuses, as a problem."""
-    for error in PROBLEMS:
-        app.add_exception_handler(error, _answer_known)
-    app.add_exception_handler(HTTPException, _answer_http)
-
-
-def problem_response(
-    kind: ProblemKind, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
-) -> Response:
-    """Return the answer that a problem of this kind gets."""
-    problem: Problem = {
-        "type": TYPE_PREFIX + kind.slug,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        "code": kind.code,
-    }
-    if errors:
-        problem["errors"] = list(errors)
-    pace = {} if kind.retry_after_s is None else {"Retry-After": str(kind.retry_after_s)}
-    return Response(json.dumps(problem), kind.status, {**pace, **(headers or {})}, MEDIA_TYPE)
-
-
-def unexpected_response() -> Response:
-    """Return the answer to a bug; what went wrong stands in the log only."""
-    return problem_response(UNEXPECTED, "The service made a mistake. The log has it under this answer's X-Request-ID.")
-
-
-def field_errors(errors: Sequence[Mapping[str, Any]], *root: str) -> list[FieldError]:
-    """Return pydantic's errors without input values, the first of them if there are many."""
-    return [
-        {"loc": [*root, *map(_short, error["loc"])], "type": error["type"], "msg": _message(error)}
-        for error in errors[:_ERRORS_SHOWN]
-    ]
-
-
-def _short(part: str | int) -> str | int:
-    return part[:_LOC_CHARS] if isinstance(part, str) else part
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    if error["type"] == "union_tag_invalid":  # pydantic's own message repeats the tag that was sent
-        return f"Input tag does not match any of the expected tags: {error['ctx']['expected_tags']}"
-    return str(error["msg"])
-
-
-async def _answer_known(_: Request, error: Exception) -> Response:
-    kind = next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)
-    match error:
-        case InvalidPayload(errors=[{"type": "json_invalid", "loc": ()}]):
-            return problem_response(PROBLEMS[NotJson], "The body is not JSON.")
-        case InvalidPayload():
-            return problem_response(kind, str(error), errors=field_errors(error.errors, "body"))
-        case RequestValidationError():
-            return problem_response(kind, "The request does not fit.", errors=field_errors(error.errors()))
-        case UnsupportedMediaType():
-            return problem_response(kind, str(error), headers={"Accept": "application/json"})
-        case BodyTooLarge():
-            return problem_response(kind, error.detail)
-    return problem_response(kind, str(error))
-
-
-async def _answer_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the signature is Starlette's
-    phrase = HTTPStatus(error.status_code).phrase
-    problem: Problem = {
-        "type": "about:blank",
-        "title": phrase,
-        "status": error.status_code,
-        "detail": error.detail,
-        "code": phrase.lower().replace(" ", "_").replace("-", "_"),
-    }
-    return Response(json.dumps(problem), error.status_code, error.headers, MEDIA_TYPE)

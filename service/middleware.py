@@ -2,28 +2,64 @@
 
 import logging
 import re
+from collections.abc import Sequence
+from itertools import count
+from secrets import token_hex
 from time import perf_counter
-from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, unexpected_response
+from service.errors import BodyTooLarge, ServiceBusy
+from service.problems import unexpected_response
 from workers.logs import bind
 
 logger = logging.getLogger("service")
 
+_PROCESS, _NUMBERS = token_hex(8), count()
+"""Ids of requests without one: random for the process, and counted. A random id each would take four times as long."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499  # nginx's status for the access log: nobody was left to answer
 _PATH_CHARS = 200
 _PROBES = frozenset({"/livez", "/readyz"})
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+_BODY_UNREAD = frozenset({"GET", "HEAD", "OPTIONS"})
+_BODIES = 256
+_PAGE = re.compile(r"/(docs|redoc|dashboard)(/|$)")
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_PAGE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+HEADERS = (*_PAGE_HEADERS, _POLICY)
+"""What every answer has, unless it says otherwise by itself. A page for people loads scripts, so it has no policy."""
+
+_CORS_ALLOWED = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Prefer",
+    "X-Request-ID",
+)
+_CORS_EXPOSED = (
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+)
 
 
 class RequestLog:
@@ -43,8 +79,9 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         bind(request_id=request_id)
+        scope["request_id"] = request_id
         began_s = perf_counter()
         status = 0
 
@@ -52,7 +89,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(message, request_id)
+                _add_headers(message, request_id, scope["path"])
             await send(message)
 
         try:
@@ -70,15 +107,20 @@ class RequestLog:
 
 
 class BodyLimit:
-    """Refuses a body over the limit: before its first byte where its size is declared, else as soon as it is passed."""
+    """Refuses a body that is too large, and any while all bodies together are: ``_BODIES`` times what one may have.
+
+    A declared size is refused before the body's first byte, an undeclared one as soon as the limit is passed. A GET's
+    body is nobody's: no route reads it, and one that listens for its client's end throws it away.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] in _BODY_UNREAD:
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
@@ -87,33 +129,60 @@ class BodyLimit:
 
         async def receive_limited() -> Message:
             nonlocal got
-            if size > self._max_bytes:
-                raise BodyTooLarge(self._max_bytes)
+            self._check(size)
             message = await receive()
-            got += len(message.get("body", b""))
-            if got > self._max_bytes:
-                raise BodyTooLarge(self._max_bytes)
+            part = len(message.get("body", b""))
+            got += part
+            self._held_bytes += part
+            self._check(got)
             return message
 
-        await self._app(scope, receive_limited, send)
+        try:
+            await self._app(scope, receive_limited, send)
+        finally:
+            self._held_bytes -= got
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise BodyTooLarge(self._max_bytes)
+        if self._held_bytes > _BODIES * self._max_bytes:
+            raise ServiceBusy("bodies")
 
 
-def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+def cors(origins: Sequence[str]) -> Middleware:
+    """Return the layer that lets scripts of these origins send and read what the contract has."""
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=_CORS_ALLOWED,
+        expose_headers=_CORS_EXPOSED,
+    )
 
 
-def _add_headers(message: Message, request_id: str) -> None:
-    headers = MutableHeaders(scope=message)
-    headers["X-Request-ID"] = request_id
-    for name, value in _HEADERS.items():
-        headers.setdefault(name, value)
+def request_id_of(scope: Scope | None) -> str:
+    """Return the request's id as its client gave it, or a new one if it gave none that can be used, or no request."""
+    given = Headers(scope=scope).get("x-request-id", "") if scope else ""
+    return given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):010x}"
+
+
+def _add_headers(message: Message, request_id: str, path: str) -> None:
+    given = message.setdefault("headers", [])
+    names = {name for name, _ in given}
+    extra = _PAGE_HEADERS if _PAGE.match(path) else HEADERS
+    message["headers"] = [
+        *given,
+        (b"x-request-id", request_id.encode()),
+        *(header for header in extra if header[0] not in names),
+    ]
 
 
 def _log_request(scope: Scope, status: int, duration_s: float) -> None:
     path = _path_template(scope)
     level = logging.DEBUG if path in _PROBES else logging.INFO
     fields = {"method": scope["method"], "path": path, "status": status, "duration_ms": round(duration_s * 1000, 2)}
+    if (caller := scope.get("caller")) is not None and caller.key_id:
+        fields["key_id"] = caller.key_id
     logger.log(level, "Request", extra=fields)
 
 

@@ -20,7 +20,7 @@ RunWorker = Callable[..., AbstractAsyncContextManager[JobWorker]]
 _OUR_VARIABLES = ("ARQWAY_", "REDIS_URL")
 _FOR_TESTS = ("ARQWAY_TEST_", "ARQWAY_REQUIRE")
 
-pytest_plugins = ["tests.support.http", "tests.support.arq_workers"]
+pytest_plugins = ["tests.support.http", "tests.support.http_client", "tests.support.arq_workers", "tests.support.feeds"]
 
 
 def pytest_report_header() -> str:

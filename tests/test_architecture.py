@@ -20,7 +20,10 @@ _LUA = sorted((ROOT / "workers" / "lua").glob("*.lua"))
 _SCRIPTS = [path for path in _LUA if path.stem != "prelude"]
 _LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX = 300, 40, 9
 _VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}
-_MAY_IMPORT_REDIS = {f"workers/{name}.py" for name in ("script", "store", "fleet", "connection", "embedded")}
+_CLIENTS_ON_REDIS = {"client/api_keys", "client/audit", "client/rate_limits"}
+_MAY_IMPORT_REDIS = {
+    f"workers/{name}.py" for name in {"script", "store", "streams", "catalogue", "fleet", "connection", "embedded"} | _CLIENTS_ON_REDIS
+}
 _MAY_IMPORT_ARQ = {"workers/connection.py"}
 _PREFIXES = {value for name, value in vars(keys).items() if name.endswith("_PREFIX") or name == "ARQ_ABORT"}
 

@@ -96,8 +96,8 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         if not _KIND.fullmatch(self.kind):
             raise ConfigurationError(f"{self.kind!r} is no kind: lower-case words joined by dots, e.g. report.generate")
         for name in (self.queue, *self.other_queues):
-            if not keys.is_queue_name(name):
-                raise ConfigurationError(f"{name!r} cannot name a queue")
+            if not keys.is_queue_name(name) or (name == keys.WEBHOOK_QUEUE and self.kind != keys.WEBHOOK_KIND):
+                raise ConfigurationError(f"{name!r} cannot name a queue of jobs")
         soft = self.timeout / 2 if self.soft_timeout is None else self.soft_timeout
         if not timedelta(0) < soft < self.timeout:
             raise ConfigurationError(f"{self.kind}: 0 < soft_timeout < timeout")

@@ -46,26 +46,28 @@ class JobStore:
 
     def __init__(self, redis: Redis, *, clock: Callable[[], int] | None = None) -> None:
         self.redis = redis
-        self._to_submit = self._to_claim = self._to_settle = redis
+        self._to_submit = self._to_claim = self._to_settle = self._to_read = redis
         self._clock = clock or (lambda: _SERVER_CLOCK)
         self._submit, self._claim, self._settle = Script("submit"), Script("claim"), Script("settle")
         self._progress, self._renew = Script("progress"), Script("renew")
         self._cancel, self._step, self._answered = Script("cancel"), Script("step"), Script("answered")
+        self._read = Script("read")
 
     @asynccontextmanager
     async def lanes(self) -> AsyncIterator[None]:
-        """Give submitting, claiming and settling a connection each, for the time of the block.
+        """Give submitting, claiming, settling and reading a connection each, for the time of the block.
 
         A pool asks a connection whether it is still good before it lends it, which takes a turn of the event loop. A
         command on a lane is on its way at once: Redis claims jobs while those before them run.
         """
-        self._to_submit, self._to_claim, self._to_settle = (self.redis.client() for _ in range(3))
+        lanes = [self.redis.client() for _ in range(4)]
+        self._to_submit, self._to_claim, self._to_settle, self._to_read = lanes
         try:
             yield
         finally:
-            for lane in (self._to_submit, self._to_claim, self._to_settle):
+            for lane in lanes:
                 await lane.aclose()
-            self._to_submit = self._to_claim = self._to_settle = self.redis
+            self._to_submit = self._to_claim = self._to_settle = self._to_read = self.redis
 
     async def submit(self, jobs: Sequence[Submission], batch: BatchOpening | None = None) -> list[SubmitAnswer]:
         """Accept each job, or refuse it. Atomic: one script; all or none where ``batch`` says so.
@@ -156,16 +158,13 @@ class JobStore:
             return await self.redis.hget(keys.steps(job_id), name)  # type: ignore[misc, no-any-return]
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """Return one consistent view of a job: one HMGET of its hash and nothing else."""
+        """Return one consistent view of a job: one HMGET of its hash."""
         return (await self.read_many([job_id]))[0]
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return a view of each job, in one round trip; each is consistent in itself."""
         with store_errors():
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for job_id in job_ids:
-                    pipe.hmget(keys.record(job_id), RECORD_FIELDS)  # type: ignore[arg-type]
-                hashes = await pipe.execute()
+            hashes = await self._read(self._to_read, args=[len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids])
         return [JobRecord.from_values(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
 
     async def first_due_ms(self, queues: Sequence[str]) -> int | None:

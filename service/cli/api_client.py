@@ -1,128 +1,108 @@
-"""The HTTP API as the command line sees it: calls that give JSON or end the command with one line."""
+"""The HTTP API as the command line sees it: ``service.client``, whose errors end a command with one line."""
 
 import asyncio
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from service.cli.errors import FAILED, WRONG_INPUT, CommandError
+from service.client import ApiError, ArqwayClient, Job, Unavailable
+from service.client.views import read_object
+from workers.contract.errors import ConfigurationError
 
-JobView = dict[str, Any]
-"""What ``GET /jobs/{id}`` answers: ``service.schemas.JobView``, maybe of a later version."""
-
-END_STATES = frozenset({"succeeded", "failed", "cancelled"})
-
-_ASK_AGAIN_S = 0.05
 _ASK_WHETHER_READY_S = 0.05
-_TIMEOUT_S = 30.0
+_RETRIES = 3
+Show = Callable[[Job[Any]], None]
 
 
-class ApiClient:
-    """A connection to one API; use as an async context manager.
+@asynccontextmanager
+async def open_api(url: str) -> AsyncIterator[ArqwayClient]:
+    """Give a client with the key in ARQWAY_API_KEY.
 
-    Every call raises CommandError where the API cannot be reached or answers with a problem.
+    Raises:
+        CommandError: The API cannot be reached, or answers with a problem; or the key cannot be one.
     """
+    try:
+        client = ArqwayClient(url, api_key=os.environ.get("ARQWAY_API_KEY"), retries=_RETRIES)
+    except ConfigurationError as error:
+        raise CommandError(str(error).replace("This cannot", "ARQWAY_API_KEY cannot"), WRONG_INPUT) from None
+    async with client:
+        with told_in_one_line(url):
+            yield client
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
 
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        return self
+@contextmanager
+def told_in_one_line(url: str) -> Iterator[None]:
+    """Turn what a client raises into what ends a command."""
+    try:
+        yield
+    except Unavailable as error:
+        if error.status:
+            raise CommandError(str(error), FAILED) from None
+        if not error.reached:
+            reason = f"no API answers at {url} ({error.__cause__}); `arqway up` starts one"
+            raise CommandError(reason, FAILED) from None
+        raise CommandError(f"{error}; whether it took the request is not known", FAILED) from None
+    except ApiError as error:
+        code = WRONG_INPUT if 400 <= error.status < 500 else FAILED
+        raise CommandError(str(error), code) from None
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.__aexit__(kind, error, trace)
 
-    async def submit(self, kind: str, payload_json: str) -> JobView:
-        """Submit a job."""
-        return await self._post(f"/jobs/{quote(kind, safe='')}", payload_json)
+async def follow(api: ArqwayClient, job_id: str, show: Show) -> Job[Any]:
+    """Show the job as its events come, from the first one on, and return it as it has ended.
 
-    async def submit_report(self, user_id: int) -> str:
+    Where the service or a proxy refuses streams, it is asked for the job each time that has changed.
+    """
+    job = await api.get(job_id)
+    if job.finished:
+        show(job)
+        return job
+    job = replace(job, progress=None, failure=None)  # the events tell them again, from the beginning
+    try:
+        async with aclosing(api.stream(job)) as events:
+            async for event in events:
+                job = job.after(event)
+                show(job)
+    except ApiError:
+        async with aclosing(api.changes(job_id)) as changes:
+            async for job in changes:
+                show(job)
+    return job
+
+
+class ReportClient:
+    """What the demo asks of the API that it has started itself."""
+
+    def __init__(self, api: ArqwayClient) -> None:
+        self._api = api
+
+    async def submit(self, user_id: int) -> str:
         """Submit a report as a web shop would, and return the job's id."""
-        accepted = await self._post("/reports", f'{{"user_id": {user_id}}}')
-        return str(accepted["task_id"])
+        answer = await self._api.request("POST", "/reports", json={"user_id": user_id})
+        return str(read_object(answer.content)["task_id"])
 
-    async def read(self, job_id: str) -> JobView:
-        """Return what is known about a job."""
-        return self._json(await self._send("GET", _job_path(job_id)))
-
-    async def cancel(self, job_id: str) -> JobView:
-        """Ask to cancel a job; a running one ends a little later."""
-        return self._json(await self._send("POST", f"{_job_path(job_id)}:cancel"))
-
-    async def follow(self, job_id: str, show: Callable[[JobView], None]) -> JobView:
-        """Show the job's views until it has ended, and return the last one."""
-        while True:
-            view = await self.read(job_id)
-            show(view)
-            if view["state"] in END_STATES:
-                return view
-            await asyncio.sleep(_ASK_AGAIN_S)
-
-    async def download_report(self, job_id: str) -> bytes:
+    async def download(self, job_id: str) -> bytes:
         """Return the PDF of a finished report."""
-        return (await self._send("GET", f"/reports/{quote(job_id, safe='')}/file")).content
+        return (await self._api.request("GET", f"/reports/{quote(job_id, safe='')}/file")).content
 
-    async def until_ready(self, timeout_s: float) -> None:
-        """Return once the API can submit and read jobs."""
+
+async def until_ready(url: str, timeout_s: float) -> None:
+    """Return once the API can submit and read jobs. Raises CommandError if that takes too long."""
+    async with ArqwayClient(url, retries=0) as api:
         try:
             async with asyncio.timeout(timeout_s):
-                while not await self._is_ready():  # noqa: ASYNC110 - another process sets no event of ours
+                while not await _is_ready(api):  # noqa: ASYNC110 - another process sets no event of ours
                     await asyncio.sleep(_ASK_WHETHER_READY_S)
         except TimeoutError:
             raise CommandError(f"the API was not ready within {timeout_s:g} s") from None
 
-    async def _is_ready(self) -> bool:
-        try:
-            return (await self._client.get("/readyz")).is_success
-        except httpx.TransportError:
-            return False
 
-    async def _post(self, path: str, body_json: str) -> dict[str, Any]:
-        sent = {"content": body_json.encode(), "headers": {"Content-Type": "application/json"}}
-        return self._json(await self._send("POST", path, **sent))
-
-    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
-            answer = await self._client.request(method, path, **request)
-        except (httpx.ConnectError, httpx.InvalidURL) as error:
-            raise CommandError(f"no API answers at {self._url} ({error}); `arqway up` starts one", FAILED) from None
-        except httpx.HTTPError as error:
-            unsure = "" if method == "GET" else "; whether it took the request is not known"
-            raise CommandError(f"the API at {self._url} broke off ({type(error).__name__}){unsure}", FAILED) from None
-        if not answer.is_success:
-            raise _problem(answer)
-        return answer
-
-    def _json(self, answer: httpx.Response) -> dict[str, Any]:
-        try:
-            value = answer.json()
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise CommandError(f"what answers at {self._url} is not Arqway", FAILED)
-        return value
-
-
-def _job_path(job_id: str) -> str:
-    return f"/jobs/{quote(job_id, safe='')}"
-
-
-def _problem(answer: httpx.Response) -> CommandError:
-    code = WRONG_INPUT if answer.is_client_error else FAILED
+async def _is_ready(api: ArqwayClient) -> bool:
     try:
-        problem = answer.json()
-        parts = [problem["detail"], *(f"{_place(error['loc'])}: {error['msg']}" for error in problem.get("errors", []))]
-    except (ValueError, KeyError, TypeError):
-        return CommandError(f"the API answered {answer.status_code} {answer.reason_phrase}", code)
-    return CommandError(" ".join(parts), code)
-
-
-def _place(loc: list[Any]) -> str:
-    return ".".join(str(part) for part in loc[1:]) or "payload"
+        await api.request("GET", "/readyz")
+    except ApiError:
+        return False
+    return True

@@ -1,15 +1,17 @@
 """The commands, their arguments, and where each one lives."""
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
+from service.cli.arguments import a_life_s, a_number
+from service.cli.client_commands import add_client_commands
 from service.cli.errors import WRONG_INPUT, CommandError
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 PROCESSES_MAX = 256
+ENTRIES_MAX = 10_000
+SCOPES = ("submit", "read", "operate")
 
 
 class Call(NamedTuple):
@@ -61,46 +63,36 @@ def _parser() -> argparse.ArgumentParser:
     add("demo", _demo, "make one report from start to PDF, showing how it goes")
     add("api", _api, "run the API alone").add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
     worker = add("worker", _worker, "run workers alone, each in a process that is started again when it dies")
-    worker.add_argument("--processes", type=_count, metavar="N", help="how many (ARQWAY_PROCESSES, or 1)")
-    submit = add("submit", _submit, "submit a job and print its id")
-    submit.add_argument("kind", metavar="KIND", help="e.g. report.generate")
-    submit.add_argument("payload", metavar="PAYLOAD_JSON", type=_json, help="""e.g. '{"user_id": 14048}'""")
-    _add_url(submit)
-    for name, command, summary in (
-        ("status", _status, "print what is known about a job, as JSON"),
-        ("watch", _watch, "show a job's progress until it ends; exit 0 if it succeeds, else 1"),
-        ("cancel", _cancel, "cancel a job"),
-    ):
-        one_job = add(name, command, summary)
-        one_job.add_argument("id", metavar="ID", help="what `arqway submit` printed")
-        _add_url(one_job)
+    worker.add_argument(
+        "--processes", type=a_number(PROCESSES_MAX), metavar="N", help="how many (ARQWAY_PROCESSES, or 1)"
+    )
+    add_client_commands(add)
     add("doctor", _doctor, "check the settings, the server, the jobs and the home folder")
+    _add_keys(add("keys", _keys_create, "make, list and revoke API keys, beside Redis"))
+    audit = add("audit", _audit, "print what operators did")
+    audit.add_argument("--last", type=a_number(ENTRIES_MAX), default=20, metavar="N", help="how many entries (20)")
     return parser
 
 
-def _add_url(parser: argparse.ArgumentParser) -> None:
-    url = os.environ.get("ARQWAY_URL", DEFAULT_URL)
-    parser.add_argument("--url", default=url, type=_http_url, help=f"the API (ARQWAY_URL, or {DEFAULT_URL})")
-
-
-def _json(text: str) -> str:
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= PROCESSES_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {PROCESSES_MAX}")
-    return int(text)
-
-
-def _http_url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} does not start with http:// or https://")
-    return text.rstrip("/")
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
+    create = actions.add_parser("create", help="make a key and print its token, which nobody can see again")
+    create.set_defaults(command=_keys_create)
+    create.add_argument("--name", required=True, metavar="NAME", help="what people call it")
+    create.add_argument("--tenant", default="default", metavar="TENANT", help="whose jobs it sees (default)")
+    scope = create.add_argument("--scope", action="append", choices=SCOPES, dest="scopes")
+    scope.help = "what it allows; may be given again (submit and read)"
+    create.add_argument("--rate", type=float, metavar="PER_S", help="requests a second (ARQWAY_RATE_LIMIT, or any)")
+    create.add_argument("--burst", type=int, metavar="N", help="requests at once (what --rate allows in a second)")
+    create.add_argument("--expires-in", type=a_life_s, metavar="TIME", help="e.g. 90d, 12h (until it is revoked)")
+    create.add_argument("--if-none", action="store_true", help="only if there is no key that can be used")
+    listing = actions.add_parser("list", help="list the keys, without their secrets")
+    listing.set_defaults(command=_keys_list)
+    revoke = actions.add_parser("revoke", help="make a key unusable within 5 seconds")
+    revoke.set_defaults(command=_keys_revoke)
+    revoke.add_argument("id", metavar="ID", help="what `arqway keys list` shows first")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "".join(action.format_usage() for action in (create, listing, revoke))
 
 
 def _up(_: argparse.Namespace) -> int:
@@ -127,31 +119,31 @@ def _worker(arguments: argparse.Namespace) -> int:
     return run_worker(arguments.processes)
 
 
-def _submit(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import submit
-
-    return submit(arguments.url, arguments.kind, arguments.payload)
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import status
-
-    return status(arguments.url, arguments.id)
-
-
-def _watch(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import watch
-
-    return watch(arguments.url, arguments.id)
-
-
-def _cancel(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import cancel
-
-    return cancel(arguments.url, arguments.id)
-
-
 def _doctor(_: argparse.Namespace) -> int:
     from service.cli.doctor import doctor
 
     return doctor()
+
+
+def _keys_create(arguments: argparse.Namespace) -> int:
+    from service.cli.keys import create
+
+    return create(arguments)
+
+
+def _keys_list(_: argparse.Namespace) -> int:
+    from service.cli.keys import list_keys
+
+    return list_keys()
+
+
+def _keys_revoke(arguments: argparse.Namespace) -> int:
+    from service.cli.keys import revoke
+
+    return revoke(arguments.id)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from service.cli.audit import audit
+
+    return audit(arguments.last)

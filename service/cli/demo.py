@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from service.cli.addresses import base_url, free_port
-from service.cli.api_client import ApiClient, JobView
+from service.cli.api_client import ReportClient, follow, open_api, until_ready
 from service.cli.errors import INTERRUPTED, WRONG_INPUT, CommandError
 from service.cli.output import say
 from service.cli.progress import progress_view
@@ -17,6 +18,7 @@ from service.cli.redis_server import embedded_server
 from service.cli.stack import Stack, StopRequested, api_part, workers_of
 from service.cli.up import READY_WITHIN_S
 from service.cli.variables import read_settings
+from service.client import Job
 
 CUSTOMER = 14_048
 FOLDER = Path("demo")
@@ -73,6 +75,7 @@ def _changes(home: Path, port: int) -> Mapping[str, str | None]:
         "ARQWAY_HOME": str(home),
         "ARQWAY_HOST": _HOST,
         "ARQWAY_PORT": str(port),
+        "ARQWAY_AUTH": "off",
         "ARQWAY_JOBS": "workers.jobs:JOBS",
         "ARQWAY_QUEUES": "default",
         "ARQWAY_WORKER_HEALTH_PORT": None,
@@ -88,21 +91,22 @@ def _target() -> Path:
 
 
 async def _make_report(stack: Stack, url: str, watch: _Stopwatch) -> bytes:
-    async with stack, ApiClient(url) as api:
-        await stack.run(api.until_ready(READY_WITHIN_S))
+    async with stack, open_api(url) as api:
+        await stack.run(until_ready(url, READY_WITHIN_S))
         watch.lap("API ready")
-        job_id = await stack.run(api.submit_report(CUSTOMER))
+        reports = ReportClient(api)
+        job_id = await stack.run(reports.submit(CUSTOMER))
         say(f'POST {url}/reports {{"user_id": {CUSTOMER}}}\n202  job {job_id}\n')
         watch.lap("report submitted")
         with progress_view() as show:
-            view = await stack.run(api.follow(job_id, show))
-        if view["state"] != "succeeded":
-            raise CommandError(f"the report was not made: {_reason(view)}")
+            job = await stack.run(follow(api, job_id, show))
+        if not job.succeeded:
+            raise CommandError(f"the report was not made: {_reason(job)}")
         watch.lap("report made")
-        pdf = await stack.run(api.download_report(job_id))
+        pdf = await stack.run(reports.download(job_id))
         watch.lap("PDF downloaded")
     return pdf
 
 
-def _reason(view: JobView) -> str:
-    return str(view["failure"]["message"]) if "failure" in view else str(view["state"])
+def _reason(job: Job[Any]) -> str:
+    return job.failure.message if job.failure else job.state

@@ -1,50 +1,129 @@
-"""``arqway submit``, ``status``, ``watch`` and ``cancel``: one job, over HTTP."""
+"""``arqway submit``, ``status``, ``watch``, ``cancel``, ``retry`` and ``list``: jobs, over HTTP."""
 
 import asyncio
 import json
+from argparse import Namespace
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-from service.cli.api_client import ApiClient, JobView
+from service.cli.api_client import follow, open_api
 from service.cli.errors import FAILED
-from service.cli.output import say
+from service.cli.output import say, say_table, warn
 from service.cli.progress import progress_view
+from service.client import ArqwayClient, Job, RawJson, SubmitOptions, WaitTimeout
+
+AnswerT = TypeVar("AnswerT")
+_HEADING = ("ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED", "FAILURE")
 
 
-def submit(url: str, kind: str, payload_json: str) -> int:
-    """Submit a job and print its id, and nothing else, so that a script can catch it."""
-    view = _ask(url, lambda api: api.submit(kind, payload_json))
-    say(view["id"])
+def submit(arguments: Namespace) -> int:
+    """Submit a job and print its id, and nothing else, so that a script can catch it; with --wait, its result, too."""
+    payload = RawJson(arguments.payload.encode())
+    accepted = ask_api(arguments.url, lambda api: api.submit(arguments.kind, payload, **_options(arguments)))
+    say(accepted.id)
+    if arguments.wait is None:
+        return 0
+    return _tell_end(ask_api(arguments.url, lambda api: _waited(api, accepted, arguments.wait)))
+
+
+def status(arguments: Namespace) -> int:
+    """Print what the API says of the job, as JSON."""
+    path = f"/jobs/{quote(arguments.id, safe='')}"
+    answer = ask_api(arguments.url, lambda api: api.request("GET", path))
+    say(json.dumps(answer.json(), indent=2, ensure_ascii=False))
     return 0
 
 
-def status(url: str, job_id: str) -> int:
-    """Print the job's view as JSON."""
-    view = _ask(url, lambda api: api.read(job_id))
-    say(json.dumps(view, indent=2, ensure_ascii=False))
-    return 0
-
-
-def watch(url: str, job_id: str) -> int:
+def watch(arguments: Namespace) -> int:
     """Show the job's progress until it ends."""
     with progress_view() as show:
-        view = _ask(url, lambda api: api.follow(job_id, show))
-    if view["state"] != "succeeded":
-        return FAILED
-    say(json.dumps(view.get("result"), ensure_ascii=False))
-    return 0
+        job = ask_api(arguments.url, lambda api: follow(api, arguments.id, show))
+    if job.succeeded:
+        _say_result(job)
+    return 0 if job.succeeded else FAILED
 
 
-def cancel(url: str, job_id: str) -> int:
+def cancel(arguments: Namespace) -> int:
     """Cancel the job, or ask the worker that runs it to."""
-    view = _ask(url, lambda api: api.cancel(job_id))
-    say("cancelled" if view["state"] == "cancelled" else "it runs, and was told to end")
+    job = ask_api(arguments.url, lambda api: api.cancel(arguments.id))
+    say("cancelled" if job.state == "cancelled" else "it runs, and was told to end")
     return 0
 
 
-def _ask(url: str, question: Callable[[ApiClient], Coroutine[Any, Any, JobView]]) -> JobView:
-    async def ask() -> JobView:
-        async with ApiClient(url) as api:
+def retry(arguments: Namespace) -> int:
+    """Submit an ended job again, and print the new job's id alone."""
+    given = {} if arguments.payload is None else {"payload": RawJson(arguments.payload.encode())}
+    say(ask_api(arguments.url, lambda api: api.retry(arguments.id, **given)).id)
+    return 0
+
+
+def list_jobs(arguments: Namespace) -> int:
+    """Print the latest jobs, one a line."""
+    names = ("state", "kind", "queue", "tag", "batch", "fingerprint")
+    which = {name: getattr(arguments, name) for name in names}
+    say_table(_HEADING, ask_api(arguments.url, lambda api: _rows(api, which, arguments.limit)))
+    return 0
+
+
+def ask_api(url: str, question: Callable[[ArqwayClient], Coroutine[Any, Any, AnswerT]]) -> AnswerT:
+    """Return the answer of an API. Raises CommandError."""
+
+    async def ask() -> AnswerT:
+        async with open_api(url) as api:
             return await question(api)
 
     return asyncio.run(ask())
+
+
+def _options(arguments: Namespace) -> SubmitOptions:
+    return {
+        "delay": None if arguments.delay is None else timedelta(seconds=arguments.delay),
+        "run_at": arguments.run_at,
+        "queue": arguments.queue,
+        "tags": arguments.tag,
+        "unique_key": arguments.unique_key,
+        "deadline": arguments.deadline,
+        "callback_url": arguments.callback_url,
+        "idempotency_key": arguments.idempotency_key,
+    }
+
+
+async def _waited(api: ArqwayClient, job: Job[Any], wait_s: float) -> Job[Any]:
+    try:
+        return await api.wait(job, timeout_s=wait_s)
+    except WaitTimeout:
+        return await api.get(job)
+
+
+def _tell_end(job: Job[Any]) -> int:
+    if job.succeeded:
+        _say_result(job)
+        return 0
+    failure = job.failure
+    why = f": {failure.message} ({failure.code})" if failure and job.finished else ""
+    warn(f"the job is {job.state}{why}")
+    return FAILED
+
+
+def _say_result(job: Job[Any]) -> None:
+    say(json.dumps(job.result, ensure_ascii=False))
+
+
+async def _rows(api: ArqwayClient, which: dict[str, Any], limit: int) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    async with aclosing(api.list(**which)) as jobs:
+        async for job in jobs:
+            rows.append(_row(job))
+            if len(rows) == limit:
+                break
+    return rows
+
+
+def _row(job: Job[Any]) -> tuple[str, ...]:
+    attempt = f"{job.attempt}/{job.max_attempts}"
+    created = f"{job.created_at:%Y-%m-%dT%H:%M:%SZ}"
+    failure = job.failure.code if job.failure else ""
+    return job.id, job.kind, job.queue, job.state, attempt, created, failure

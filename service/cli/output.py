@@ -1,6 +1,8 @@
 """What a person at the terminal reads: plain lines, the news on stdout and the trouble on stderr."""
 
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 
 def say(line: str = "") -> None:
@@ -13,3 +15,21 @@ def warn(line: str) -> None:
     """Print a line about something unexpected."""
     sys.stderr.write(f"arqway: {line}\n")
     sys.stderr.flush()
+
+
+def say_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below their heading, each column as wide as its widest cell; an empty cell shows as a dash."""
+    cells = [list(heading), *([_cell(text) for text in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def moment(ms: int | None) -> str:
+    """Write Unix milliseconds in UTC, to the second; empty for None."""
+    return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _cell(text: str) -> str:
+    """Return what a cell shows; what a terminal would act upon is spelled out."""
+    return (text if text.isprintable() else ascii(text)) or "-"

@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 def run_api(lifeline: int | None) -> int:
     """Serve HTTP until told to stop."""
     from service.__main__ import run
+    from service.cli.exposure import refuse_exposure, refuse_locked_door
     from service.cli.stack import api_part
+
+    def api(server: "EmbeddedServer | None") -> "Part":
+        refuse_locked_door(settings, server)
+        return api_part()
 
     settings = read_settings()
     refuse_taken_port(settings.host, settings.port)
+    refuse_exposure(settings)
     if lifeline is not None:
         end_with_parent(lifeline, within_s=settings.stop_within_s)
     if settings.redis_url is None:
-        return _keep_running(lambda _: api_part(), settings)
+        return _keep_running(api, settings)
     run()
     return 0
 
@@ -55,9 +61,10 @@ def _keep_running(part: "Callable[[EmbeddedServer | None], Part]", settings: "Se
         server = None
         if settings.redis_url is None:
             server = resources.enter_context(embedded_server(settings.home, share=True))
+        kept = part(server)
 
         async def serve() -> None:
-            async with Stack([part(server)], settings, server, restarts=None) as stack:
+            async with Stack([kept], settings, server, restarts=None) as stack:
                 with suppress(StopRequested):
                     await stack.run(asyncio.Event().wait())
 

@@ -1,13 +1,13 @@
 """A job's progress for a person: a live bar on a terminal, a line for each change elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from service.cli.api_client import JobView
+from service.cli.api_client import Show
 from service.cli.output import say
-
-Show = Callable[[JobView], None]
+from service.client import Job
 
 
 @contextmanager
@@ -28,13 +28,11 @@ def progress_view() -> Iterator[Show]:
     with Progress(*columns) as progress:
         bar = progress.add_task("", total=None, state="", count="", note="")
 
-        def show(view: JobView) -> None:
-            current, total, _ = _progress(view)
-            if view["state"] == "succeeded":
+        def show(job: Job[Any]) -> None:
+            current, total, _ = _progress(job)
+            if job.succeeded:
                 current = total = total or 1
-            progress.update(
-                bar, completed=current, total=total, state=view["state"], count=_count(view), note=_note(view)
-            )
+            progress.update(bar, completed=current, total=total, state=job.state, count=_count(job), note=_note(job))
 
         yield show
 
@@ -42,9 +40,9 @@ def progress_view() -> Iterator[Show]:
 def _plain_lines() -> Show:
     shown = ""
 
-    def show(view: JobView) -> None:
+    def show(job: Job[Any]) -> None:
         nonlocal shown
-        line = "  ".join(filter(None, (f"{view['state']:<9}", _count(view), _note(view)))).rstrip()
+        line = "  ".join(filter(None, (f"{job.state:<9}", _count(job), _note(job)))).rstrip()
         if line != shown:
             say(line)
             shown = line
@@ -52,19 +50,19 @@ def _plain_lines() -> Show:
     return show
 
 
-def _progress(view: JobView) -> tuple[float, float | None, str]:
-    progress = view.get("progress") or {}
-    return progress.get("current") or 0, progress.get("total"), progress.get("message") or ""
+def _progress(job: Job[Any]) -> tuple[float, float | None, str]:
+    progress = job.progress
+    return (progress.current, progress.total, progress.message or "") if progress else (0, None, "")
 
 
-def _count(view: JobView) -> str:
-    current, total, _ = _progress(view)
+def _count(job: Job[Any]) -> str:
+    current, total, _ = _progress(job)
     return f"{current:g}/{total:g}" if total else f"{current:g}" if current else ""
 
 
-def _note(view: JobView) -> str:
-    _, _, message = _progress(view)
-    if failure := view.get("failure"):
-        message = f"{failure['message']} ({failure['code']})"
-    attempt = f"attempt {view['attempt']} of {view['max_attempts']}" if view["attempt"] > 1 else ""
+def _note(job: Job[Any]) -> str:
+    _, _, message = _progress(job)
+    if failure := job.failure:
+        message = f"{failure.message} ({failure.code})"
+    attempt = f"attempt {job.attempt} of {job.max_attempts}" if job.attempt > 1 else ""
     return "  ".join(filter(None, (message, attempt)))

@@ -7,8 +7,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pydantic import SecretStr
+
 from service.cli.errors import WRONG_INPUT, CommandError
 from service.cli.output import warn
+from service.settings import ServiceSettings
 from workers.contract.errors import ConfigurationError
 from workers.embedded import EmbeddedServer
 
@@ -34,6 +37,11 @@ def embedded_server(home: Path, *, share: bool) -> Iterator[EmbeddedServer]:
         finally:
             with _stop_signals_as(signal.SIG_IGN):  # what is left to do is short, and must be done
                 server.stop()
+
+
+def on_server(settings: ServiceSettings, server: EmbeddedServer | None) -> ServiceSettings:
+    """Return ``settings`` with the address of ``server``, if there is one."""
+    return settings if server is None else settings.model_copy(update={"redis_url": SecretStr(server.url)})
 
 
 @contextmanager

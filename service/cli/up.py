@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from service.cli.addresses import base_url, free_port, refuse_taken_port
-from service.cli.api_client import ApiClient
+from service.cli.api_client import until_ready
+from service.cli.exposure import refuse_exposure, refuse_locked_door
 from service.cli.output import say
 from service.cli.redis_server import embedded_server
 from service.cli.stack import Stack, StopRequested, api_part, workers_of
@@ -27,10 +28,12 @@ def up() -> int:
     configure_logs(settings.log_level, settings.log_format)
     port = settings.port or free_port()
     refuse_taken_port(settings.host, port)
+    refuse_exposure(settings)
     with ExitStack() as resources:
         server = None
         if settings.redis_url is None:
             server = resources.enter_context(embedded_server(settings.home, share=False))
+        refuse_locked_door(settings, server)
         asyncio.run(_serve(settings, port, server))
     say("Everything has stopped.")
     return 0
@@ -41,8 +44,7 @@ async def _serve(settings: "ServiceSettings", port: int, server: EmbeddedServer 
     parts = [api_part(), workers_of(settings, server)]
     async with Stack(parts, settings, server, restarts=_RESTARTS, changes={"ARQWAY_PORT": str(port)}) as stack:
         try:
-            async with ApiClient(url) as api:
-                await stack.run(api.until_ready(READY_WITHIN_S))
+            await stack.run(until_ready(url, READY_WITHIN_S))
             _announce(url, settings, server)
             await stack.run(asyncio.Event().wait())
         except StopRequested:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "ARQWAY_"
 _OF_TESTS_PREFIX = "ARQWAY_TEST_"
-_OTHERS = ("ARQWAY_URL", "ARQWAY_REQUIRE")
+_OTHERS = ("ARQWAY_URL", "ARQWAY_API_KEY", "ARQWAY_REQUIRE")
 """Of the client commands, and of the test suite."""
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from service.dependencies import queue_of
-from service.openapi import problems
-from service.schemas import HealthView
+from service.openapi import answer, problems
+from service.schemas.health import HealthView
 from workers.contract.errors import StoreUnavailable
 
 _PATIENCE_S = 2.0
@@ -19,7 +19,12 @@ _TAGS: list[str | Enum] = ["health"]
 def add_health_routes(router: APIRouter) -> None:
     """Add the probes."""
     router.add_api_route(
-        "/livez", read_liveness, methods=["GET"], tags=_TAGS, operation_id="read_liveness", responses=problems()
+        "/livez",
+        read_liveness,
+        methods=["GET"],
+        tags=_TAGS,
+        operation_id="read_liveness",
+        responses={200: answer("It lives"), **problems()},
     )
     router.add_api_route(
         "/readyz",
@@ -27,7 +32,7 @@ def add_health_routes(router: APIRouter) -> None:
         methods=["GET"],
         tags=_TAGS,
         operation_id="read_readiness",
-        responses=problems(StoreUnavailable),
+        responses={200: answer("It can serve"), **problems(StoreUnavailable)},
     )
 
 

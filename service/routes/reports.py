@@ -13,13 +13,15 @@ from fastapi import Path as PathParameter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from service.answers import json_answer, pace
+from service.answers import json_answer, pace, path_of
+from service.auth import caller_of
 from service.dependencies import queue_of
 from service.errors import ReportNotReady, ReportStoreUnavailable, ReportUnavailable
-from service.openapi import problems
-from service.routes.jobs import SUBMIT_PROBLEMS
-from service.schemas import AcceptedReport, ReportView, report_view
-from service.submission import RawBodyRoute, path_of, submit_endpoint
+from service.openapi import REPORT_LINKS, answer, problems
+from service.routes.jobs import SUBMIT_PROBLEMS, IfNoneMatchHeader
+from service.schemas.jobs import EXAMPLE_ID
+from service.schemas.reports import AcceptedReport, ReportView, report_view
+from service.submission import RawRoute, submit_endpoint
 from workers.contract.errors import JobNotFound, StoreUnavailable
 from workers.contract.record import JobRecord
 from workers.contract.states import JobState
@@ -33,14 +35,19 @@ logger = logging.getLogger("service.reports")
 KIND = "report.generate"
 _PDF = "application/pdf"
 _TAGS: list[str | Enum] = ["reports"]
+_SUBMITTED = ("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed")
+_FILE_HEADERS = ("ETag", "Cache-Control", "Content-Disposition")
 _FILE_PROBLEMS = (JobNotFound, ReportUnavailable, ReportNotReady, StoreUnavailable, ReportStoreUnavailable)
 
 
 async def existing_report(
-    task_id: Annotated[str, PathParameter(description="The id that the submission's answer gave")], request: Request
+    task_id: Annotated[
+        str, PathParameter(description="The id that the submission's answer gave", examples=[EXAMPLE_ID])
+    ],
+    request: Request,
 ) -> JobRecord:
     """Return the report's job. Raises JobNotFound, also for a job of another kind."""
-    record = await queue_of(request).read(task_id)
+    record = await queue_of(request).read(task_id, tenant=caller_of(request).tenant)
     if record.kind != KIND:
         raise JobNotFound(f"There is no job {record.id}.")
     return record
@@ -61,8 +68,17 @@ def add_report_routes(router: APIRouter, job: JobDefinition[Any, Any]) -> None:
         description="Accept the report and return at once; an accepted report is not lost.",
         operation_id="submit_report",
         response_model=AcceptedReport,
-        responses=problems(*SUBMIT_PROBLEMS),
-        route_class_override=RawBodyRoute,
+        responses={
+            202: answer("It is accepted", *_SUBMITTED, links=REPORT_LINKS),
+            200: answer(
+                "It has ended within the time that `Prefer: wait` gave it",
+                *_SUBMITTED,
+                model=ReportView,
+                links=REPORT_LINKS,
+            ),
+            **problems(*SUBMIT_PROBLEMS),
+        },
+        route_class_override=RawRoute,
     )
     router.add_api_route(
         "/reports/{task_id}",
@@ -71,7 +87,7 @@ def add_report_routes(router: APIRouter, job: JobDefinition[Any, Any]) -> None:
         tags=_TAGS,
         operation_id="read_report",
         response_model=ReportView,
-        responses=problems(JobNotFound, StoreUnavailable),
+        responses={200: answer("How it is now", "Retry-After"), **problems(JobNotFound, StoreUnavailable)},
     )
     router.add_api_route(
         "/reports/{task_id}/file",
@@ -80,17 +96,23 @@ def add_report_routes(router: APIRouter, job: JobDefinition[Any, Any]) -> None:
         tags=_TAGS,
         operation_id="download_report",
         response_class=StreamingResponse,
-        responses={200: {"description": "The PDF", "content": {_PDF: {}}}, **problems(*_FILE_PROBLEMS)},
+        responses={
+            200: answer("The PDF", *_FILE_HEADERS, content={_PDF: {"schema": {"type": "string", "format": "binary"}}}),
+            304: answer("It is as `If-None-Match` says", *_FILE_HEADERS),
+            **problems(*_FILE_PROBLEMS),
+        },
     )
     router.add_api_route("/reports/{task_id}/file", describe_report_file, methods=["HEAD"], include_in_schema=False)
 
 
 async def read_report(record: ExistingReport, request: Request) -> Response:
     """Return the report's state and, with it, its progress, its result or why there is none."""
-    return json_answer(report_view(record, str(request.base_url)), headers=pace(record))
+    return json_answer(report_view(record, str(request.base_url)), headers=pace(request, record))
 
 
-async def download_report(record: ExistingReport, request: Request) -> Response:
+async def download_report(
+    record: ExistingReport, request: Request, if_none_match: IfNoneMatchHeader = None
+) -> Response:
     """Send the finished PDF; 304 to a client that names its ETag."""
     name = _object_name(record)
     with _store_errors():
@@ -156,6 +178,8 @@ def _file_headers(stored: "StoredFile", record: JobRecord) -> dict[str, str]:
     }
 
 
-def _accepted(request: Request, record: JobRecord) -> Response:
-    location = path_of(request, f"/reports/{record.id}")
-    return json_answer({"task_id": record.id}, 202, {"Location": location, **pace(record)})
+def _accepted(request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
+    described = {"Location": path_of(request, f"/reports/{record.id}"), **pace(request, record), **headers}
+    if record.finished:
+        return json_answer(report_view(record, str(request.base_url)), 200, described)
+    return json_answer({"task_id": record.id}, 202, described)

@@ -1,24 +1,20 @@
-"""The JSON that the service answers with, and how a job's record becomes it.
+"""A job, as its clients see it; ``workers.contract.view`` makes it of a record."""
 
-One rule for all: a part that does not apply is an absent key, never a null. Views are plain dictionaries, so that an
-answer is written once, straight to JSON.
-"""
-
-from datetime import UTC, datetime
-from math import ceil
+import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from workers.contract.record import JobRecord, Progress
 from workers.contract.states import JobState
+from workers.definition import JobDefinition
 
-_LATEST_MS = 253_402_300_799_999  # the end of the year 9999: a stock arq producer may have asked for any moment
-_RETRY_AFTER_MAX_S = 60
-_EXAMPLE_ID = "0c2f7e6d9b1a4f4c8a51d3e2f6b7a890"
+EXAMPLE_ID = "0c2f7e6d9b1a4f4c8a51d3e2f6b7a890"
+EXAMPLE_BATCH_ID = "7c1d52a9f0e84b63a1b2c3d4e5f60718"
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="UTC, with milliseconds")]
+_RESULT = "Only after success"
 JobId = Annotated[str, Field(description="The job's id")]
 
 
@@ -35,6 +31,10 @@ class FailureView(TypedDict):
 
     code: str
     message: str
+    fingerprint: NotRequired[Annotated[str, Field(description="The same for failures of one kind and place")]]
+    error: NotRequired[Annotated[str, Field(description="The exception's class; with the scope operate only")]]
+    detail: NotRequired[Annotated[str, Field(description="Its text; with the scope operate only")]]
+    traceback: NotRequired[Annotated[str, Field(description="Its last frames; with the scope operate only")]]
 
 
 @with_config(
@@ -42,7 +42,7 @@ class FailureView(TypedDict):
         json_schema_extra={
             "examples": [
                 {
-                    "id": _EXAMPLE_ID,
+                    "id": EXAMPLE_ID,
                     "kind": "report.generate",
                     "queue": "default",
                     "state": "running",
@@ -72,124 +72,73 @@ class JobView(TypedDict):
     finished_at: NotRequired[Timestamp]
     cancel_requested_at: NotRequired[Timestamp]
     next_retry_at: NotRequired[Annotated[Timestamp, Field(description="Only while retrying")]]
+    deadline_at: NotRequired[Annotated[Timestamp, Field(description="No attempt begins or goes on after it")]]
+    batch: NotRequired[Annotated[str, Field(description="Id of its batch")]]
+    tags: NotRequired[list[str]]
+    unique_key: NotRequired[str]
+    callback_url: NotRequired[str]
+    retry_of: NotRequired[Annotated[str, Field(description="Id of the job that was submitted again as this one")]]
+    retried_as: NotRequired[Annotated[str, Field(description="Id of the job that this one was submitted again as")]]
     progress: NotRequired[ProgressView]
-    result: NotRequired[Annotated[Any, Field(description="Only after success")]]
+    result: NotRequired[Annotated[Any, Field(description=_RESULT)]]
     failure: NotRequired[FailureView]
 
 
-@with_config(ConfigDict(json_schema_extra={"examples": [{"task_id": _EXAMPLE_ID}]}))
-class AcceptedReport(TypedDict):
-    """The id to ask for."""
+class AttemptView(TypedDict):
+    """One attempt of a job."""
 
-    task_id: str
-
-
-class ReportResult(TypedDict):
-    """A finished report."""
-
-    user_id: int
-    report_url: Annotated[str, Field(description="Where the PDF is")]
+    attempt: Annotated[int, Field(description="Its number; one whose worker was lost shares it with the next one")]
+    outcome: Literal["running", "succeeded", "failed", "cancelled", "interrupted", "worker_lost"]
+    started_at: Timestamp
+    ended_at: NotRequired[Timestamp]
+    failure: NotRequired[FailureView]
+    worker: NotRequired[Annotated[str, Field(description="Which worker ran it; with the scope operate only")]]
 
 
-ReportState = Literal["PENDING", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "REVOKED"]
+class AttemptsView(TypedDict):
+    """A job's attempts, the oldest first, the last 21 of them."""
+
+    attempts: list[AttemptView]
+    next_retry_at: NotRequired[Annotated[Timestamp, Field(description="Only while retrying")]]
 
 
-@with_config(
-    ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "task_id": _EXAMPLE_ID,
-                    "state": "PROGRESS",
-                    "progress": {"current": 2, "total": 5, "message": "Summarised"},
-                }
-            ]
-        }
-    )
-)
-class ReportView(TypedDict):
-    """Where a report is in its making."""
+class WaitingReason(TypedDict):
+    """One thing that a job waits for."""
 
-    task_id: str
-    state: ReportState
-    progress: NotRequired[Annotated[ProgressView, Field(description="Only in the state PROGRESS")]]
-    result: NotRequired[Annotated[ReportResult, Field(description="Only in the state SUCCESS")]]
-    error: NotRequired[Annotated[str, Field(description="Why there is no report; only in the state FAILURE")]]
+    code: Literal["scheduled", "retrying", "queue_paused", "no_worker", "unknown_kind", "workers_busy", "backlog"]
+    message: str
+    until: NotRequired[Timestamp]
+    position: NotRequired[Annotated[int, Field(description="Jobs of the queue that are due before it")]]
+    estimate_s: NotRequired[Annotated[float, Field(description="How long they will take, at the present pace")]]
 
 
-class HealthView(TypedDict):
-    """What a probe learns."""
+class WaitingView(TypedDict):
+    """Why a job is waiting, the firmest reason first; no reason for one that runs or has ended."""
 
-    status: Literal["ok"]
-
-
-_REPORT_STATES: dict[JobState, ReportState] = {
-    JobState.SCHEDULED: "PENDING",
-    JobState.QUEUED: "PENDING",
-    JobState.RUNNING: "STARTED",
-    JobState.RETRYING: "RETRY",
-    JobState.SUCCEEDED: "SUCCESS",
-    JobState.FAILED: "FAILURE",
-    JobState.CANCELLED: "REVOKED",
-}
+    waiting: bool
+    reasons: list[WaitingReason]
 
 
-def job_view(record: JobRecord) -> JobView:
-    """Return what everybody may know of a job: never an exception's class, text or traceback, nor its worker."""
-    view: JobView = {
-        "id": record.id,
-        "kind": record.kind,
-        "queue": record.queue,
-        "state": record.state,
-        "attempt": record.attempt,
-        "max_attempts": record.max_attempts,
-        "created_at": timestamp(record.created_ms),
-        "due_at": timestamp(record.due_ms),
-    }
-    moments = {
-        "started_at": record.started_ms,
-        "finished_at": record.finished_ms,
-        "cancel_requested_at": record.cancel_ms,
-        "next_retry_at": record.next_retry_ms,
-    }
-    view.update({name: timestamp(ms) for name, ms in moments.items() if ms is not None})  # type: ignore[typeddict-item]
-    if record.progress is not None:
-        view["progress"] = _progress_view(record.progress)
-    if record.state is JobState.SUCCEEDED:
-        view["result"] = record.result
-    elif record.failure is not None:
-        view["failure"] = {"code": record.failure.code, "message": record.failure.message}
+class JobList(TypedDict):
+    """A page of jobs."""
+
+    jobs: Annotated[list[JobView], Field(description="May be fewer than the limit, even none, although more follow")]
+    next: NotRequired[Annotated[str, Field(description="Cursor of the next page; absent on the last one")]]
+
+
+def view_names(kinds: Iterable[str]) -> dict[str, str]:
+    """Return a name for the shape of the jobs of each kind: ``ReportGenerateJob``, with a number if it is taken."""
+    names: dict[str, str] = {}
+    for kind in kinds:
+        name = "".join(part.capitalize() for part in re.split("[._]", kind)) + "Job"
+        taken = sum(re.fullmatch(rf"{name}\d*", other) is not None for other in names.values())
+        names[kind] = f"{name}{taken + 1}" if taken else name
+    return names
+
+
+def typed_job_view(job: JobDefinition[Any, Any], name: str) -> Any:
+    """Return the shape of the jobs of one kind: their result has the kind's own type."""
+    parts = {**JobView.__annotations__, "result": NotRequired[Annotated[job.result_type, Field(description=_RESULT)]]}
+    view = TypedDict(name, parts)  # type: ignore[misc]
+    view.__doc__ = f"A job of the kind {job.kind}."
     return view
-
-
-def report_view(record: JobRecord, base_url: str) -> ReportView:
-    """Return a report's job in the words of the tutorial; ``base_url`` is where the client reached the service."""
-    view: ReportView = {"task_id": record.id, "state": _REPORT_STATES[record.state]}
-    if record.state is JobState.RUNNING and record.progress is not None:
-        view["state"] = "PROGRESS"
-        view["progress"] = _progress_view(record.progress)
-    elif record.state is JobState.SUCCEEDED:
-        url = base_url.rstrip("/") + record.result["report_url"]
-        view["result"] = {"user_id": record.result["user_id"], "report_url": url}
-    elif record.state is JobState.FAILED:
-        view["error"] = record.failure.message if record.failure else "The job failed."
-    return view
-
-
-def retry_after_s(record: JobRecord, now_ms: int) -> int | None:
-    """Return when to ask again: 1 s from now, later for a job that is not due yet, None for a finished one."""
-    if record.finished:
-        return None
-    if record.state is JobState.RUNNING:
-        return 1
-    return min(max(1, ceil((record.due_ms - now_ms) / 1000)), _RETRY_AFTER_MAX_S)
-
-
-def timestamp(ms: int) -> str:
-    """Write Unix milliseconds as ISO 8601 in UTC, e.g. ``2026-03-01T09:30:00.125Z``."""
-    seconds, milliseconds = divmod(min(ms, _LATEST_MS), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
-
-
-def _progress_view(progress: Progress) -> ProgressView:
-    return {"current": progress.current, "total": progress.total, "message": progress.message}

@@ -1,6 +1,7 @@
 """`compose.yaml` for real: Redis, the API and two workers in containers."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.support.api_keys import bearer
 from tests.support.processes import arqway
 from tests.support.waiting import wait_until
 
@@ -52,7 +54,10 @@ def health_of(containers: list[str]) -> list[str]:
 
 
 async def test_compose_serves_reports_with_two_workers(compose: Compose, port: int, tmp_path: Path) -> None:
-    """All services come up, the doctor finds nothing wrong, a report is made and downloaded, on 127.0.0.1 only."""
+    """All services come up, the doctor finds nothing wrong, a report is made and downloaded, on 127.0.0.1 only.
+
+    Whoever reads the log of `keys` has the one key that the API lets in; starting again makes no other.
+    """
     url = f"http://127.0.0.1:{port}"
 
     async def ready() -> bool:
@@ -71,8 +76,13 @@ async def test_compose_serves_reports_with_two_workers(compose: Compose, port: i
     assert compose("port", "api", "8000").strip() == f"127.0.0.1:{port}"
     assert "WRONG" not in compose("exec", "-T", "worker", "arqway", "doctor")
 
-    async with httpx.AsyncClient(base_url=url) as client:
+    (key,) = re.findall(r"arqway_[0-9a-f]{12}_[0-9a-f]{64}", compose("logs", "--no-log-prefix", "keys"))
+    compose("up", "--detach", "--scale", "worker=2")
+    assert len(compose("exec", "-T", "worker", "arqway", "keys", "list").splitlines()) == 2
+    assert httpx.get(f"{url}/jobs/nobody").status_code == 401
+
+    async with httpx.AsyncClient(base_url=url, headers=bearer(key)) as client:
         job = (await client.post("/reports", json={"user_id": 14048})).json()["task_id"]
-        with arqway(tmp_path, "watch", job, "--url", url) as watch:
+        with arqway(tmp_path, "watch", job, "--url", url, changes={"ARQWAY_API_KEY": key}) as watch:
             assert await watch.ends(timeout_s=60) == 0, watch.output
         assert (await client.get(f"/reports/{job}/file")).content.startswith(b"%PDF-")

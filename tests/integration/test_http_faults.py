@@ -8,7 +8,7 @@ from httpx import ASGITransport, AsyncClient
 
 from service.app import create_app
 from service.settings import ServiceSettings
-from tests.support.http import OpenApi, api_client, assert_problem
+from tests.support.http import BASE_URL, OpenApi, api_client, assert_problem
 from tests.support.http_jobs import JOBS, SECRET
 from tests.support.redis_server import valkey
 
@@ -104,7 +104,7 @@ async def test_a_bug_is_a_500_that_tells_nothing(nowhere: ServiceSettings, caplo
     async def bug() -> None:
         raise RuntimeError(SECRET)
 
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://x") as client:
+    async with AsyncClient(transport=ASGITransport(app), base_url=BASE_URL) as client:
         response = await client.get("/bug", headers={"x-request-id": "abc-1"})
 
     assert_problem(response, 500, "internal_error")
@@ -140,7 +140,7 @@ async def test_what_http_itself_refuses_is_a_problem_too(nowhere: ServiceSetting
         refused = await client.delete("/livez")
 
     assert_problem(refused, 405, "method_not_allowed")
-    assert refused.headers["allow"] == "GET"
+    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_each_request_is_logged_once_without_its_payload(

@@ -103,12 +103,10 @@ async def test_a_job_of_another_kind_is_no_report(api: OpenApi, open_jobs: OpenQ
         '{"user_id": -1}',
         '{"user_id": "123"}',
         '{"user_id": 9223372036854775808}',
-        '{"user_id": 1e400}',
         '{"user_id": 1.5}',
         '{"user_id": true}',
         '{"user_id": null}',
         '{"user_id": [1]}',
-        '{"user_id": NaN}',
     ],
 )
 async def test_a_wrong_user_id_is_refused_by_name(api: OpenApi, body: str) -> None:

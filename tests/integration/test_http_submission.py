@@ -52,8 +52,8 @@ async def test_an_option_that_does_not_fit_is_named(api: OpenApi, query: dict[st
     ("query", "code"),
     [
         ({"queue": "other"}, "queue_not_allowed"),
-        ({"unique_key": "a b"}, "invalid_submission"),
-        ({"tag": "a b"}, "invalid_submission"),
+        ({"unique_key": "a b"}, "invalid_request"),
+        ({"tag": "a b"}, "invalid_request"),
         ({"deadline": "2020-01-01T00:00:00Z"}, "invalid_submission"),
         ({"callback_url": "https://example.com/hook"}, "callbacks_off"),
     ],

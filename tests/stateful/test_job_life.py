@@ -14,7 +14,7 @@ from workers.connection import open_redis
 from workers.contract import keys
 from workers.contract.record import JobRecord
 from workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
-from workers.entries import Claim, Lease, ProgressWrite, Rest, Settlement, Submission
+from workers.entries import Acceptance, Claim, Lease, ProgressWrite, Refusal, Rest, Settlement, Submission
 from workers.store import JobStore
 
 LEASE_MS = 1_000
@@ -63,8 +63,9 @@ class JobLife(RuleBasedStateMachine):
         """An id is accepted exactly if it is not known."""
         known = self.read(job_id) is not None
         submission = Submission(job_id, "test", "default", b'{"f":"test","a":[{}],"k":{},"et":1}', 3, 0, delay_ms)
-        (accepted,) = self.run(self.store.submit([submission]))
-        assert (accepted is None) == known
+        (answer,) = self.run(self.store.submit([submission]))
+        assert (answer == Refusal("duplicate")) == known
+        assert isinstance(answer, Acceptance) != known
 
     @rule(want=st.integers(1, 3))
     def claim(self, want: int) -> None:

@@ -5,19 +5,22 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
 from httpx import ASGITransport, AsyncClient, Response
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
 from service.app import create_app
+from service.server import Server
 from service.settings import ServiceSettings
+from service.wire import BACKLOG, server_config
 from tests.support.waiting import wait_until
 from workers.definition import Registry
 from workers.settings import Settings
 
-BASE_URL = "http://api.test"
+BASE_URL = "http://localhost"
 OpenApi = Callable[..., AbstractAsyncContextManager[AsyncClient]]
 
 
@@ -40,14 +43,25 @@ async def api_client(settings: ServiceSettings, registry: Registry) -> AsyncIter
 @asynccontextmanager
 async def served_client(settings: ServiceSettings, registry: Registry) -> AsyncIterator[AsyncClient]:
     """Give a client of a service behind a real server and socket."""
-    config = uvicorn.Config(create_app(settings, registry), log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    async with served(create_app(settings, registry), settings) as server, AsyncClient(base_url=server.url) as client:
+        yield client
+
+
+class Served(NamedTuple):
+    """An application behind a real server in this process."""
+
+    url: str
+    state: ServerState
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, settings: ServiceSettings) -> AsyncIterator[Served]:
+    """Serve an application on a free port, configured as in ``python -m service``."""
+    server = Server(server_config(app, settings))
+    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         serving = asyncio.create_task(server._serve([listener]))  # serve() would take the test process's signals
         await wait_until(lambda: server.started, "the server listens")
-        port = listener.getsockname()[1]
-        async with AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            yield client
+        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server.server_state)
         server.should_exit = True
         await serving
 

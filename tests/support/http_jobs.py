@@ -1,5 +1,7 @@
 """Jobs for the tests of the HTTP service."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from workers import DiscardJob, JobContext, Registry, RetryPolicy, job
@@ -48,10 +50,21 @@ async def do_nothing(ctx: JobContext, payload: dict[str, str]) -> None:
     """Do nothing."""
 
 
+@job("test.anything")
+async def do_anything(ctx: JobContext, payload: Any) -> None:
+    """Do nothing with whatever JSON there is."""
+
+
 @job("test.leaky")
 async def leak(ctx: JobContext, payload: Customer) -> None:
     """Fail with a secret in the exception."""
     raise ValueError(SECRET)
 
 
-JOBS = Registry([make_report, add_up, do_nothing, leak])
+@job("test.choosy", other_queues=("slow",))
+async def choose(ctx: JobContext, payload: int) -> int:
+    """Return the number, from one of two queues."""
+    return payload
+
+
+JOBS = Registry([choose, make_report, add_up, do_nothing, do_anything, leak])

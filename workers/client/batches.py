@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from secrets import token_hex
 from typing import NamedTuple
 
 from workers.catalogue import BatchRecord
+from workers.client.ids import new_id
 from workers.client.queue import JobQueue
 from workers.client.submission import SubmitOptions, accepted_record, make_submission, refusal_error, strict_json
 from workers.contract import keys
@@ -81,7 +81,7 @@ class Batches:
         """
         if not 1 <= len(items) <= SIZE_MAX:
             raise InvalidSubmission(f"A batch has 1 to {SIZE_MAX} jobs.")
-        batch_id = token_hex(16)
+        batch_id = new_id()
         prepared = [self._prepare(f"{batch_id}.{n}", batch_id, item) for n, item in enumerate(items)]
         ready = [item for item in prepared if isinstance(item, Submission)]
         if not ready or (atomic and len(ready) < len(items)):

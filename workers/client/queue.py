@@ -11,13 +11,13 @@ from typing_extensions import Unpack
 from workers.catalogue import Catalogue
 from workers.client.cancellation import cancelled_result
 from workers.client.feed import EventFeed
+from workers.client.ids import fresh_ids, new_id
 from workers.client.submission import (
     SubmitOptions,
     accepted_record,
     delay_ms,
     make_submission,
     moment_ms,
-    new_ids,
     refusal_error,
     strict_json,
 )
@@ -120,7 +120,7 @@ class JobQueue:
         now_ms, run_at_ms, wait_ms = int(time() * 1000), moment_ms("run_at", run_at), delay_ms(delay)
         envelopes = [job.write_envelope(job.write_payload(payload), now_ms) for payload in payloads]
         tries = job.retry.max_attempts
-        ids = new_ids(len(envelopes))
+        ids = fresh_ids(len(envelopes))
         jobs = [
             Submission(job_id, job.kind, job.queue, envelope, tries, run_at_ms, wait_ms)
             for job_id, envelope in zip(ids, envelopes, strict=True)
@@ -296,6 +296,6 @@ class JobQueue:
 def _retry_id(record: JobRecord) -> str:
     """Return the id of a job's retry: in a batch it tells the batch, as all ids of one do."""
     if record.batch is None:
-        return new_ids(1)[0]
+        return new_id()
     place, _, round_number = record.id.partition(".r")
     return f"{place}.r{int(round_number or 0) + 1}"

@@ -1,13 +1,13 @@
 """What a caller may say about a job beside its payload, and how that becomes a submission."""
 
 from datetime import datetime, timedelta
-from secrets import token_bytes, token_hex
 from time import time
 from typing import Any
 
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
+from workers.client.ids import new_id
 from workers.contract import keys
 from workers.contract.errors import (
     ArqwayError,
@@ -59,7 +59,7 @@ def make_submission(job: JobDefinition[Any, Any], payload_json: bytes, options: 
     envelope = job.write_envelope(payload_json, now_ms)
     tries = job.retry.max_attempts
     if not options:
-        return Submission(token_hex(16), job.kind, job.queue, envelope, tries)
+        return Submission(new_id(), job.kind, job.queue, envelope, tries)
     return Submission(
         id=_checked_id(options.get("job_id")),
         kind=job.kind,
@@ -116,12 +116,6 @@ def refusal_error(refusal: Refusal, job_id: str) -> ArqwayError:
     return DuplicateJob(f"A job with the id {job_id} exists already.")
 
 
-def new_ids(count: int) -> list[str]:
-    """Return random ids of 128 bits; one call of the system for all of them."""
-    digits = token_bytes(16 * count).hex()
-    return [digits[i : i + 32] for i in range(0, len(digits), 32)]
-
-
 def delay_ms(delay: timedelta | None) -> int:
     """Return a delay in milliseconds. Raises InvalidSubmission."""
     milliseconds = 0 if delay is None else delay // timedelta(milliseconds=1)
@@ -141,7 +135,7 @@ def moment_ms(name: str, moment: datetime | None) -> int:
 
 def _checked_id(job_id: str | None) -> str:
     if job_id is None:
-        return token_hex(16)
+        return new_id()
     if not keys.is_job_id(job_id):
         raise InvalidSubmission("A job id is 1 to 128 characters of A-Z a-z 0-9 _ . : ~ -")
     return job_id

@@ -88,9 +88,9 @@ CANCEL_CHANNEL = "job-cancel"
 """Pub/sub: ``{token} {id}`` of the attempt whose cancellation was asked for."""
 
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
-_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+~-]{0,127}")
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+~-]{0,127}")
 _FOREIGN = "="
 _RESERVED_QUEUES = frozenset({"health-check"})
 """arq keeps its health record at ``arq:queue:health-check``."""
@@ -103,7 +103,7 @@ def is_queue_name(name: str) -> bool:
 
 def is_job_id(job_id: str) -> bool:
     """Tell whether ``job_id`` may name a job: 1 to 128 of ``A-Za-z0-9_.:~-``."""
-    return bool(_JOB_ID.fullmatch(job_id))
+    return bool(JOB_ID.fullmatch(job_id))
 
 
 def is_tenant_name(name: str) -> bool:
@@ -113,7 +113,7 @@ def is_tenant_name(name: str) -> bool:
 
 def is_word(text: str) -> bool:
     """Tell whether ``text`` may be a tag or a unique key: 1 to 128 of ``A-Za-z0-9_.:/@+~-``."""
-    return bool(_WORD.fullmatch(text))
+    return bool(WORD.fullmatch(text))
 
 
 def queue(name: str) -> str:

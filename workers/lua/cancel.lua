@@ -29,7 +29,6 @@ if tonumber(ARGV[4]) > 0 then redis.call('SET', RESULT .. id, ARGV[3], 'PX', ARG
 add_event(tenant, id, 'cancelled', r[3] or 0)
 leave_list(state, tenant, queue, kind, id)
 join_list('cancelled', tenant, queue, kind, r[9], id, retention)
-count(queue, 'cancelled', 1)
 expire(id, retention, r[4])
 if r[10] then end_extras(id, tenant, kind, 'cancelled', now, retention) end
 wake_workers()

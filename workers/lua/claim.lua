@@ -89,7 +89,6 @@ local function take(id, score)
   if state ~= 'running' then
     leave_list(state, tenant, queue_name, r[2], id)
     join_list('running', tenant, queue_name, r[2], r[6], id)
-    count(queue_name, 'running', 1)
   end
   if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- an earlier attempt's
   if state ~= 'running' then attempt = attempt + 1 end

@@ -21,7 +21,7 @@ local feeds = {}
 
 -- Adds a line to the feed of a tenant. An id with white space, which only a stock producer may choose, would break lines.
 local function tell(tenant, id, event_id, name, attempt, data)
-  if string.find(id, '%s') then return end
+  if not string.find(id, '^%S+$') then return end
   local lines = feeds[tenant]
   if not lines then
     lines = {}

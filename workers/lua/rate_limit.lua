@@ -13,7 +13,7 @@ for i = 2, #ARGV, 3 do
   local admitted = full + interval - burst * interval <= now
   if admitted then
     full = full + interval
-    redis.call('SET', key, string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+    redis.call('SET', key, full, 'PX', math.ceil((full - now) / 1000))
   end
   local left = math.floor((now + burst * interval - full) / interval)
   local gains_at = full - (burst - left - 1) * interval

@@ -45,9 +45,8 @@ end
 
 local queue_key = queue == 'default' and 'arq:queue' or string.match(queue, '^=(.+)$') or 'arq:queue:' .. queue
 local due = now + ARGV[6]
-accept({ id = new, kind = kind, queue = queue, queue_key = queue_key, due = due, max_attempts = r[7] or nil,
-  envelope = envelope, tenant = tenant, more = { retry_of = id, batch = batch or nil, tags = r[10] and cjson.decode(r[10]) or nil,
-  unique_key = r[11] or nil, callback_url = r[12] or nil } }, now)
+accept(now, new, tenant, kind, queue, queue_key, due, r[7] or '', envelope, { retry_of = id, batch = batch or nil,
+  tags = r[10] and cjson.decode(r[10]) or nil, unique_key = r[11] or nil, callback_url = r[12] or nil })
 redis.call('HSET', RECORD .. id, 'retried_as', new, 'version', r[2] + 1)
 leave_dead()
 if batch then leave_batch() end

@@ -82,11 +82,7 @@ local function settle(i)
   add_event(tenant, id, state, r[4], more.event) -- before those that follow from it: its batch's end, its callback
   leave_list('running', tenant, r[9], r[7], id)
   if terminal then finish(i, fields, more, r) else go_on(i, fields, more, r) end
-  count(r[9], 'running', -1)
-  if state ~= 'queued' then
-    count(r[9], state, 1)
-    note_run_time(r[7], now - r[11])
-  end
+  if state ~= 'queued' then note_run_time(r[7], now - r[11]) end
   if terminal then expire(id, ARGV[i + 4], r[6]) else trim_events(id) end
   return 'settled'
 end

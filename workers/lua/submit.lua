@@ -51,8 +51,7 @@ end
 local function take(i, more)
   local at = tonumber(ARGV[i + 4])
   local due = at > 0 and at or now + tonumber(ARGV[i + 5])
-  accept({ id = ARGV[i], kind = ARGV[i + 1], queue = ARGV[i + 2], queue_key = ARGV[i + 3], due = due,
-    max_attempts = ARGV[i + 6], envelope = ARGV[i + 7], tenant = ARGV[i + 8], more = more }, now)
+  accept(now, ARGV[i], ARGV[i + 8], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], due, ARGV[i + 6], ARGV[i + 7], more)
   if more and more.idempotency then remember(more.idempotency, ARGV[i], due) end
   return due
 end

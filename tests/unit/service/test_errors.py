@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.errors import PROBLEMS, UNEXPECTED, field_errors
+from service.errors import PROBLEMS, UNEXPECTED
+from service.problems import field_errors
 from workers.contract import errors as contract
 
 

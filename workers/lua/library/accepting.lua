@@ -14,9 +14,9 @@ local function holder_of(name)
   return state and next(MOVES[state]) ~= nil and holder or nil
 end
 
--- What most jobs lack: batch, tags (list), unique_key, deadline_ms, callback_url, retry_of.
-local function add_extras(job, now)
-  local id, tenant, more, fields = job.id, job.tenant, job.more, { 'extras', 1 }
+-- What most jobs lack. more: batch, tags (list), unique_key, deadline_ms, callback_url, retry_of.
+local function add_extras(id, tenant, kind, more, now)
+  local fields = { 'extras', 1 }
   for _, name in ipairs({ 'batch', 'unique_key', 'deadline_ms', 'callback_url', 'retry_of' }) do
     if more[name] then
       fields[#fields + 1], fields[#fields + 2] = name, more[name]
@@ -30,24 +30,26 @@ local function add_extras(job, now)
     end
   end
   redis.call('HSET', RECORD .. id, unpack(fields))
-  if more.unique_key then redis.call('SET', unique_name(tenant, job.kind, more.unique_key), id) end
+  if more.unique_key then redis.call('SET', unique_name(tenant, kind, more.unique_key), id) end
 end
 
--- job: id, kind, queue, queue_key, due, max_attempts or nil, envelope, tenant, more or nil.
-local function accept(job, now)
-  local id, tenant, record = job.id, job.tenant, RECORD .. job.id
-  local state = job.due > now and 'scheduled' or 'queued'
-  redis.call('HSET', record, 'kind', job.kind, 'queue', job.queue, 'state', state, 'created_ms', now, 'due_ms', job.due,
-    'version', 1)
-  if job.max_attempts then redis.call('HSET', record, 'max_attempts', job.max_attempts) end
+-- max_attempts: '' where only its worker knows; more: as for add_extras, or nil.
+local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts, envelope, more)
+  local record, state = RECORD .. id, due > now and 'scheduled' or 'queued'
+  if max_attempts == '' then
+    redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', state, 'created_ms', now, 'due_ms', due, 'version', 1)
+  else
+    redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', state, 'max_attempts', max_attempts, 'created_ms',
+      now, 'due_ms', due, 'version', 1)
+  end
   if tenant ~= DEFAULT_TENANT then redis.call('HSET', record, 'tenant', tenant) end
-  if job.more then add_extras(job, now) end
-  redis.call('SET', ENVELOPE .. id, job.envelope)
-  redis.call('ZADD', job.queue_key, job.due, id)
-  if state == 'queued' then woken[job.queue_key] = (woken[job.queue_key] or 0) + 1 end
-  join_list(state, tenant, job.queue, job.kind, now, id)
-  count(job.queue, 'submitted', 1)
-  tell(tenant, id, string.format('%d-0', now), state, 0)
+  if more then add_extras(id, tenant, kind, more, now) end
+  redis.call('SET', ENVELOPE .. id, envelope)
+  redis.call('ZADD', queue_key, due, id)
+  if state == 'queued' then woken[queue_key] = (woken[queue_key] or 0) + 1 end
+  join_list(state, tenant, queue, kind, now, id)
+  count(queue, 'submitted', 1)
+  tell(tenant, id, now .. '-0', state, '0')
 end
 
 local function wake_workers()

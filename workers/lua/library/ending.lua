@@ -31,12 +31,10 @@ local function count_in_batch(batch, tenant, state, now, retention)
 end
 
 local function call_back(id, tenant, now)
-  local queue_key = 'arq:queue:' .. QUEUE_OF_WEBHOOKS
-  local hook = { id = id .. '.webhook', kind = 'webhook.deliver', queue = QUEUE_OF_WEBHOOKS, queue_key = queue_key,
-    due = now, tenant = tenant }
-  if redis.call('EXISTS', RECORD .. hook.id) == 1 then return end
-  hook.envelope = string.format('{"t":null,"f":"webhook.deliver","a":[{"job_id":"%s"}],"k":{},"et":%d}', id, now)
-  accept(hook, now)
+  local hook, queue = id .. '.webhook', QUEUE_OF_WEBHOOKS
+  if redis.call('EXISTS', RECORD .. hook) == 1 then return end
+  local envelope = string.format('{"t":null,"f":"webhook.deliver","a":[{"job_id":"%s"}],"k":{},"et":%d}', id, now)
+  accept(now, hook, tenant, 'webhook.deliver', queue, 'arq:queue:' .. queue, now, '', envelope)
 end
 
 local function end_extras(id, tenant, kind, state, now, retention)

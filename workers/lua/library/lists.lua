@@ -6,36 +6,33 @@ local RUNNING, RATES, RATES_MS = 'running-jobs', 'queue-rates:', 7200000
 local RUN_TIMES, RUN_TIMES_MS, RUN_TIME_WEIGHT = 'run-times', 2592000000, 0.2
 local SEPARATOR = '\31'
 
-local joined, left, named, kept_for = {}, {}, {}, {}
+local lists, latest = {}, {} -- by key, and by state the one that was named last
 local counted, run_times = {}, {}
 
-local function list_key(state, tenant, queue, kind)
-  return LISTS .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind
-end
-
-local function append(lists, key, first, second)
-  local list = lists[key]
-  if not list then
-    list = {}
-    lists[key] = list
-  end
-  list[#list + 1] = first
-  if second then list[#list + 1] = second end
+local function list_of(state, tenant, queue, kind)
+  local list = latest[state]
+  if list and list.kind == kind and list.queue == queue and list.tenant == tenant then return list end
+  local key = LISTS .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind
+  list = lists[key] or { state = state, tenant = tenant, queue = queue, kind = kind, joined = {}, left = {} }
+  lists[key], latest[state] = list, list
+  return list
 end
 
 -- `retention`: of a list of final jobs; it lives as long as the newest of them (ms).
 local function join_list(state, tenant, queue, kind, created, id, retention)
-  local key = list_key(state, tenant, queue, kind)
-  if not joined[key] then named[key] = { tenant, state .. SEPARATOR .. queue .. SEPARATOR .. kind } end
-  append(joined, key, created, id)
-  if retention then kept_for[key] = retention end
+  local list = list_of(state, tenant, queue, kind)
+  local joined = list.joined
+  local n = #joined
+  joined[n + 1], joined[n + 2] = created, id
+  list.retention = retention
 end
 
 local function leave_list(state, tenant, queue, kind, id)
-  append(left, list_key(state, tenant, queue, kind), id)
+  local left = list_of(state, tenant, queue, kind).left
+  left[#left + 1] = id
 end
 
--- Adds to a queue's figures of this minute; `running` is a present number, not one of this minute.
+-- Adds to a queue's figures: `running`, a present number, or one of this minute.
 local function count(queue, what, n)
   local figures = counted[queue]
   if not figures then
@@ -54,14 +51,20 @@ local function note_run_time(kind, ms)
   end
 end
 
-local function write_lists()
-  for key, members in pairs(joined) do
-    call_with_many('ZADD', key, members)
-    local name = named[key]
-    if redis.call('SADD', LIST_NAMES .. name[1], name[2]) == 1 then redis.call('SADD', TENANTS, name[1]) end
-    if kept_for[key] then redis.call('PEXPIRE', key, kept_for[key]) end
+local function write_list(key, list)
+  local joined = #list.joined / 2
+  if joined > 0 then
+    call_with_many('ZADD', key, list.joined)
+    local name = list.state .. SEPARATOR .. list.queue .. SEPARATOR .. list.kind
+    if redis.call('SADD', LIST_NAMES .. list.tenant, name) == 1 then redis.call('SADD', TENANTS, list.tenant) end
+    if list.retention then redis.call('PEXPIRE', key, list.retention) end
   end
-  for key, ids in pairs(left) do call_with_many('ZREM', key, ids) end
+  call_with_many('ZREM', key, list.left)
+  if list.state == 'running' then
+    count(list.queue, 'running', joined - #list.left)
+  elseif joined > 0 and list.state ~= 'queued' and list.state ~= 'scheduled' then
+    count(list.queue, list.state, joined)
+  end
 end
 
 local function write_counts(now)
@@ -93,7 +96,7 @@ end
 
 -- Called once, at the end of every script that uses this library.
 local function write_all(now)
-  write_lists()
+  for key, list in pairs(lists) do write_list(key, list) end
   write_counts(now)
   write_run_times()
   write_feeds()

@@ -1,0 +1,83 @@
+"""``arqway queues``, ``pause``, ``resume`` and ``dead``: what operators do, over HTTP."""
+
+from argparse import Namespace
+
+from service.cli.errors import WRONG_INPUT, CommandError
+from service.cli.jobs import ask_api
+from service.cli.output import say, say_table
+from service.client import ArqwayClient
+from service.client.listing import JobFilter
+from service.client.operations import DeadGroup, Queue
+
+_QUEUES = ("QUEUE", "DUE", "OLDEST", "LATER", "RUNNING", "IN/S", "OUT/S", "FAILED", "WORKERS", "EMPTY IN", "PAUSED")
+_GROUPS = ("FINGERPRINT", "JOBS", "KIND", "CODE", "MESSAGE", "FIRST", "LATEST", "LATEST ID")
+_FILTERS = ("fingerprint", "kind", "queue", "tag", "batch")
+_OF_A_REDRIVE = (*_FILTERS, "dry_run", "limit", "rate")
+_MESSAGE_CHARS = 60
+
+
+def queues(arguments: Namespace) -> int:
+    """Print how every queue is."""
+    found = ask_api(arguments.url, lambda api: api.operations.queues())
+    say_table(_QUEUES, [_queue_row(queue) for queue in found])
+    return 0
+
+
+def pause(arguments: Namespace) -> int:
+    """Let no job of a queue begin."""
+    changed = ask_api(arguments.url, lambda api: api.operations.pause(arguments.name))
+    say("paused" if changed else "was paused already")
+    return 0
+
+
+def resume(arguments: Namespace) -> int:
+    """Let the jobs of a queue begin again."""
+    changed = ask_api(arguments.url, lambda api: api.operations.resume(arguments.name))
+    say("resumed" if changed else "was not paused")
+    return 0
+
+
+def dead(arguments: Namespace) -> int:
+    """Print the groups of dead letters or, with --redrive, submit those that match again."""
+    if arguments.redrive:
+        return _redrive(arguments)
+    if given := next((name for name in _OF_A_REDRIVE if getattr(arguments, name)), None):
+        raise CommandError(f"--{given.replace('_', '-')} needs --redrive", WRONG_INPUT)
+    say_table(_GROUPS, [_group_row(group) for group in ask_api(arguments.url, _groups)])
+    return 0
+
+
+def _redrive(arguments: Namespace) -> int:
+    which = JobFilter(**{name: getattr(arguments, name) for name in _FILTERS})  # type: ignore[typeddict-item]
+    how = {"dry_run": arguments.dry_run, "limit": arguments.limit, "rate": arguments.rate}
+    done = ask_api(arguments.url, lambda api: api.operations.redrive(**how, **which))
+    number = done.matched if done.dry_run else done.redriven
+    more = "; more match" if done.more else ""
+    say(f"{number} would be submitted again{more}" if done.dry_run else f"{number} submitted again{more}")
+    return 0
+
+
+async def _groups(api: ArqwayClient) -> list[DeadGroup]:
+    return [group async for group in api.operations.dead()]
+
+
+def _queue_row(queue: Queue) -> tuple[str, ...]:
+    return (
+        queue.name,
+        str(queue.depth),
+        f"{queue.oldest_age_s:.1f} s" if queue.depth else "",
+        str(queue.later),
+        str(queue.running),
+        f"{queue.in_rate:.2f}",
+        f"{queue.out_rate:.2f}",
+        str(queue.failed),
+        str(queue.workers),
+        "" if queue.drain_s is None else f"{queue.drain_s:.0f} s",
+        f"{queue.paused_at:%Y-%m-%dT%H:%M:%SZ}" if queue.paused_at else "",
+    )
+
+
+def _group_row(group: DeadGroup) -> tuple[str, ...]:
+    message = group.failure.message[:_MESSAGE_CHARS]
+    times = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (group.first_at, group.latest_at)]
+    return group.fingerprint, str(group.jobs), group.kind, group.failure.code, message, *times, group.latest.id

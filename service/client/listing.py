@@ -1,0 +1,60 @@
+"""Lists that the service gives page by page."""
+
+from collections.abc import AsyncGenerator, Iterable
+from datetime import datetime
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from service.client.errors import UnexpectedAnswer
+from service.client.transport import Request, Transport
+from service.client.views import read_object
+from workers.contract.states import JobState
+
+_PAGE = 200
+
+
+class JobFilter(TypedDict, total=False):
+    """Which jobs: those for which every part that is given holds."""
+
+    state: JobState | str | None
+    kind: str | None
+    queue: str | None
+    tag: str | None
+    batch: str | None
+    fingerprint: str | None
+    """Of the failure of dead letters."""
+    created_from: datetime | None
+    """Accepted at this moment or later; needs a time zone."""
+    created_to: datetime | None
+    """Accepted at this moment or earlier; needs a time zone."""
+
+
+def written(which: JobFilter) -> dict[str, str]:
+    """Return a filter as the service takes it."""
+    given = ((name, value) for name, value in which.items() if value is not None)
+    return {name: value.isoformat() if isinstance(value, datetime) else str(value) for name, value in given}
+
+
+async def pages(
+    transport: Transport, path: str, part: str, query: Iterable[tuple[str, str]] = ()
+) -> AsyncGenerator[Any, None]:
+    """Give the elements of all pages, the next page when it is needed.
+
+    Args:
+        transport: Sends.
+        path: Where the list is.
+        part: The member that has the elements.
+        query: What else to ask for.
+    """
+    asked = [*query, ("limit", str(_PAGE))]
+    cursor: list[tuple[str, str]] = []
+    while True:
+        page = read_object((await transport.send(Request("GET", path, [*asked, *cursor]))).content)
+        if not isinstance(elements := page.get(part), list):
+            raise UnexpectedAnswer(f"What answers has no {part}.")
+        for element in elements:
+            yield element
+        if page.get("next") is None:
+            return
+        cursor = [("cursor", str(page["next"]))]

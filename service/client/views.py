@@ -1,0 +1,224 @@
+"""What the service tells of jobs and batches, typed. Parts that a later version adds are passed over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Generic, TypeVar, cast
+
+from pydantic import GetPydanticSchema, TypeAdapter, ValidationError
+from pydantic_core import core_schema, from_json, to_json
+
+from service.client.errors import ItemProblem, UnexpectedAnswer
+from workers.contract.states import TERMINAL_STATES, JobState
+from workers.definition import JobDefinition
+
+ResultT = TypeVar("ResultT")
+ViewT = TypeVar("ViewT")
+
+_UNCHECKED = GetPydanticSchema(lambda _source, _handler: core_schema.any_schema())
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandle(Generic[ResultT]):
+    """Names a job; with a definition, its result is read as what the definition says."""
+
+    id: str
+    definition: Annotated[JobDefinition[Any, ResultT] | None, _UNCHECKED] = field(
+        default=None, repr=False, compare=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job says it is."""
+
+    current: float
+    total: float | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an attempt failed. The last three are told to callers with the scope ``operate`` only."""
+
+    code: str
+    message: str
+    fingerprint: str | None = None
+    error: str | None = None
+    detail: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(JobHandle[ResultT]):
+    """A job, as it was when the service told. A part that does not apply is None."""
+
+    kind: str
+    queue: str
+    state: JobState
+    attempt: int
+    max_attempts: int
+    created_at: datetime
+    due_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    next_retry_at: datetime | None = None
+    deadline_at: datetime | None = None
+    batch: str | None = None
+    tags: tuple[str, ...] = ()
+    unique_key: str | None = None
+    callback_url: str | None = None
+    retry_of: str | None = None
+    retried_as: str | None = None
+    progress: Progress | None = None
+    result: Annotated[ResultT | None, _UNCHECKED] = None
+    """Once it has succeeded; may be None then, too."""
+    failure: Failure | None = None
+    etag: str | None = None
+    """Names this version of the job; None where it came in a list or in an event."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing follows any more."""
+        return self.state in TERMINAL_STATES
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has a result."""
+        return self.state is JobState.SUCCEEDED
+
+    def after(self, event: "Event[ResultT]") -> "Job[ResultT]":
+        """Return the job as it is after one of its events."""
+        if event.job is not None:
+            return event.job
+        if event.state is None or event.attempt is None:
+            return self
+        return replace(
+            self,
+            state=event.state,
+            attempt=event.attempt,
+            progress=event.progress or self.progress,
+            failure=event.failure or self.failure,
+            etag=None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Generic[ResultT]):
+    """Something that happened. A part that does not apply is None."""
+
+    name: str
+    """The state that a job reached, or ``progress``; of a batch ``batch`` and ``finished``; ``gap``: events before this
+    one are no longer kept."""
+    id: str
+    """Behind it a stream can be taken up again."""
+    job_id: str | None = None
+    state: JobState | None = None
+    attempt: int | None = None
+    at: datetime | None = None
+    progress: Progress | None = None
+    failure: Failure | None = None
+    job: "Job[ResultT] | None" = None
+    """All of the job, in the event that ends its own stream."""
+    batch: "Batch | None" = None
+    """How the batch is, in an event ``batch``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Many jobs that were accepted as one."""
+
+    id: str
+    created_at: datetime
+    total: int
+    counts: Mapping[JobState, int]
+    """How many of its jobs are in each state."""
+    finished_at: datetime | None = None
+    """When its last job ended."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its jobs have ended."""
+        return self.finished_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedBatch:
+    """What became of a batch that was submitted."""
+
+    id: str
+    outcomes: tuple[JobHandle[Any] | ItemProblem, ...]
+    """For each item its job, or why it was refused. Empty if the call was repeated and the service has forgotten."""
+
+    @property
+    def jobs(self) -> list[JobHandle[Any]]:
+        """Those that were accepted."""
+        return [outcome for outcome in self.outcomes if isinstance(outcome, JobHandle)]
+
+    @property
+    def refused(self) -> list[ItemProblem]:
+        """Those that were not."""
+        return [outcome for outcome in self.outcomes if isinstance(outcome, ItemProblem)]
+
+
+def handle_of(job: JobHandle[ResultT] | str) -> JobHandle[ResultT]:
+    """Return what names a job."""
+    return JobHandle(job) if isinstance(job, str) else JobHandle(job.id, job.definition)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object. Raises UnexpectedAnswer."""
+    try:
+        value = from_json(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UnexpectedAnswer("What answers is not Arqway.")
+    return value
+
+
+def read_view(kind: type[ViewT], view: Any) -> ViewT:
+    """Read one view. Raises UnexpectedAnswer."""
+    try:
+        return cast(ViewT, _adapter(cast(Any, kind)).validate_python(view))
+    except ValidationError as error:
+        what = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
+        raise UnexpectedAnswer(f"This client cannot read the service's {kind.__name__}: {what}.") from error
+
+
+def read_job(view: Mapping[str, Any], handle: JobHandle[ResultT], etag: str | None = None) -> Job[ResultT]:
+    """Read a job, with its result by the handle's definition. Raises UnexpectedAnswer."""
+    known = {name: view[name] for name in _JOB_PARTS & view.keys()}
+    if handle.definition is not None and "result" in known:
+        known["result"] = _read_result(handle.definition, known["result"])
+    return read_view(Job, {**known, "definition": handle.definition, "etag": etag})
+
+
+def read_event(name: str, event_id: str, data_json: str, handle: JobHandle[ResultT]) -> Event[ResultT]:
+    """Read an event of a stream. Raises UnexpectedAnswer."""
+    data = read_object(data_json.encode())
+    if name == "batch":
+        return Event(name=name, id=event_id, batch=read_view(Batch, data))
+    known: dict[str, Any] = {
+        part: data[part] for part in ("state", "attempt", "at", "progress", "failure") if part in data
+    }
+    if "kind" in data:  # the job's end, told by all of it
+        known |= {"at": data.get("finished_at"), "job": read_job(data, handle)}
+    return read_view(Event, {**known, "name": name, "id": event_id, "job_id": data.get("id")})
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _read_result(definition: JobDefinition[Any, ResultT], result: Any) -> ResultT:
+    try:
+        return definition.result.validate_json(to_json(result))
+    except ValidationError as error:
+        raise UnexpectedAnswer(f"The result of {definition.kind} is not what this client's definition says.") from error
+
+
+_JOB_PARTS = {part.name for part in fields(Job)} - {"definition", "etag"}

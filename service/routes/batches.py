@@ -1,0 +1,144 @@
+"""Batches: submit many jobs at once, and follow, cancel and retry them as one."""
+
+from enum import Enum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.answers import json_answer, path_of
+from service.audit import audit
+from service.dependencies import BatchIdPath, batches_of, queue_of, queues_of
+from service.errors import BodyTooLarge, InvalidIdempotencyKey, NotJson, UnsupportedMediaType
+from service.idempotency import IdempotencyKeyHeader, idempotency_of, read_answer, replayed, write_answer
+from service.openapi import BATCH_LINKS, answer, problems
+from service.problems import item_problem
+from service.schemas.batches import AcceptedBatchView, ActedView, BatchView
+from service.schemas.submission import BatchRequest
+from service.submission import RawRoute, as_model, read_json
+from workers.client import AcceptedBatch, BatchItem, BatchRecord
+from workers.contract.errors import (
+    BatchNotFound,
+    BatchRefused,
+    IdempotencyHeld,
+    IdempotencyMismatch,
+    InvalidPayload,
+    QueueFull,
+    StoreUnavailable,
+)
+from workers.contract.record import JobRecord
+from workers.contract.view import timestamp
+
+_TAGS: list[str | Enum] = ["batches"]
+_ROUTE = ":batch"
+
+
+def add_batch_routes(router: APIRouter) -> None:
+    """Add the routes of batches."""
+    refusals = (NotJson, InvalidIdempotencyKey, IdempotencyHeld, BodyTooLarge, UnsupportedMediaType, InvalidPayload)
+    router.add_api_route(
+        "/jobs:batch",
+        submit_batch,
+        methods=["POST"],
+        tags=_TAGS,
+        status_code=202,
+        operation_id="submit_batch",
+        response_model=AcceptedBatchView,
+        responses={
+            202: answer("What became of each job", "Location", "Idempotency-Replayed", links=BATCH_LINKS),
+            **problems(*refusals, BatchRefused, IdempotencyMismatch, QueueFull, StoreUnavailable),
+        },
+        route_class_override=RawRoute,
+    )
+    _add(router, "GET", "", read_batch, BatchView)
+    _add(router, "POST", ":cancel", cancel_batch, ActedView)
+    _add(router, "POST", ":retry-failed", retry_failed, ActedView)
+
+
+async def submit_batch(
+    request: Request, body: Annotated[BatchRequest, Body()], idempotency_key: IdempotencyKeyHeader = None
+) -> Response:
+    """Accept up to 1,000 jobs of any kinds at once: all or none of them (`atomic`), or each that can be.
+
+    The answer tells of each what became of it. All ids are known at once.
+    """
+    body_json = await read_json(request)
+    asked = as_model(body_json, BatchRequest)
+    claim = idempotency_of(request, _ROUTE, body_json, wait_s=0)
+    _refuse_full(request, asked)
+    items = [BatchItem(job.kind, to_json(job.payload), job.submit_options()) for job in asked.jobs]
+    accepted = await batches_of(request).submit(items, atomic=asked.atomic, idempotency=claim)
+    if accepted.replay is not None:
+        kept = accepted.replay.answer
+        return read_answer(kept) if kept else replayed(_located(request, accepted.id, {"id": accepted.id}))
+    answer = _located(request, accepted.id, _accepted_view(accepted))
+    if claim:
+        await queue_of(request).keep_answer(claim["key"], accepted.id, write_answer(answer))
+    return answer
+
+
+async def read_batch(request: Request, batch_id: BatchIdPath) -> Response:
+    """Return how many jobs of the batch are in each state, and how far it is."""
+    return json_answer(view_of(await batches_of(request).read(batch_id)))
+
+
+def view_of(batch: BatchRecord) -> dict[str, Any]:
+    """Return how the batch is, as ``BatchView``."""
+    ended = batch.counts["succeeded"] + batch.counts["failed"] + batch.counts["cancelled"]  # type: ignore[index]
+    view: dict[str, Any] = {
+        "id": batch.id,
+        "created_at": timestamp(batch.created_ms),
+        "total": batch.total,
+        "counts": {state.value: count for state, count in batch.counts.items()},
+        "progress": {"current": ended, "total": batch.total},
+    }
+    if batch.finished_ms is not None:
+        view["finished_at"] = timestamp(batch.finished_ms)
+    return view
+
+
+async def cancel_batch(request: Request, batch_id: BatchIdPath) -> Response:
+    """Cancel those of its jobs that have not ended; running ones are told to end."""
+    return json_answer({"jobs": await batches_of(request).cancel(batch_id)})
+
+
+async def retry_failed(request: Request, batch_id: BatchIdPath) -> Response:
+    """Submit those of its jobs that failed again; the new jobs take their places in the batch."""
+    count = await batches_of(request).retry_failed(batch_id)
+    await audit(request, "batch.retry-failed", batch_id, count)
+    return json_answer({"jobs": count})
+
+
+def _refuse_full(request: Request, asked: BatchRequest) -> None:
+    registry = queue_of(request).registry
+    for name in {job.queue or registry[job.kind].queue for job in asked.jobs if job.kind in registry}:
+        queues_of(request).refuse_full(name)
+
+
+def _located(request: Request, batch_id: str, view: dict[str, Any]) -> Response:
+    return json_answer(view, 202, {"Location": path_of(request, f"/batches/{batch_id}")})
+
+
+def _accepted_view(accepted: AcceptedBatch) -> dict[str, Any]:
+    items: list[dict[str, Any]] = [
+        {"index": index, "id": outcome.id, "state": outcome.state.value}
+        if isinstance(outcome, JobRecord)
+        else {"index": index, "problem": item_problem(index, outcome)}
+        for index, outcome in enumerate(accepted.outcomes)
+    ]
+    count = accepted.accepted
+    return {"id": accepted.id, "accepted": count, "refused": len(items) - count, "jobs": items}
+
+
+def _add(router: APIRouter, method: str, verb: str, endpoint: Any, model: Any) -> None:
+    router.add_api_route(
+        f"/batches/{{batch_id}}{verb}",
+        endpoint,
+        methods=[method],
+        tags=_TAGS,
+        operation_id=endpoint.__name__,
+        response_model=model,
+        responses={200: answer("How it is now"), **problems(BatchNotFound, StoreUnavailable)},
+    )

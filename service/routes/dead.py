@@ -1,0 +1,120 @@
+"""Dead letters: what failed for good, by what it failed of, and submitting it again."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from enum import Enum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.answers import json_answer
+from service.audit import audit
+from service.auth import caller_of
+from service.dependencies import dead_letters_of
+from service.errors import BodyTooLarge, NotJson, UnsupportedMediaType
+from service.openapi import answer, next_page, problems
+from service.routes.lists import moment_ms, next_link
+from service.schemas.operations import DeadView, RedriveFilter, RedriveRequest, RedriveView
+from service.submission import RawRoute, as_model, read_json
+from workers.client import JobFilter
+from workers.client.dead import DeadLetterGroup
+from workers.contract.errors import InvalidCursor, InvalidPayload, StoreUnavailable
+from workers.contract.record import Failure
+from workers.contract.view import failure_view, job_view, timestamp
+
+_TAGS: list[str | Enum] = ["dead letters"]
+_NO_FAILURE = Failure("unknown", "Nothing is known of the failure.")
+
+
+def add_dead_routes(router: APIRouter) -> None:
+    """Add the routes of dead letters."""
+    router.add_api_route(
+        "/dead",
+        list_dead,
+        methods=["GET"],
+        tags=_TAGS,
+        operation_id="list_dead",
+        response_model=DeadView,
+        responses={
+            200: answer("A page", "Link", links=next_page("list_dead")),
+            **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
+        },
+    )
+    router.add_api_route(
+        "/dead:redrive",
+        redrive,
+        methods=["POST"],
+        tags=_TAGS,
+        operation_id="redrive",
+        response_model=RedriveView,
+        responses={
+            200: answer("What was done, or would be"),
+            **problems(NotJson, BodyTooLarge, UnsupportedMediaType, InvalidPayload, StoreUnavailable),
+        },
+        route_class_override=RawRoute,
+    )
+
+
+async def list_dead(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=200, description="Groups on a page, at most")] = 50,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
+) -> Response:
+    """List groups of jobs that failed for good, the one with the latest failure first.
+
+    `GET /jobs?fingerprint=…` lists the jobs of a group.
+    """
+    skip = 0 if cursor is None else _read_cursor(cursor)
+    page = await dead_letters_of(request).groups(skip=skip, limit=limit)
+    operator = caller_of(request).is_operator
+    view: dict[str, Any] = {"groups": [_group_view(group, operator=operator) for group in page.groups]}
+    if skip + limit >= page.total:
+        return json_answer(view)
+    following = _write_cursor(skip + limit)
+    return json_answer({**view, "next": following}, headers=next_link(request, following))
+
+
+async def redrive(request: Request, body: Annotated[RedriveRequest, Body()]) -> Response:
+    """Submit dead letters again, each as a new job with the same payload. `dry_run` only counts them."""
+    asked = as_model(await read_json(request), RedriveRequest)
+    which = _filter(asked.filter)
+    done = await dead_letters_of(request).redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
+    outcome = "dry run" if asked.dry_run else "done"
+    await audit(
+        request, "dead.redrive", asked.filter.model_dump_json(exclude_none=True), done.redriven, outcome=outcome
+    )
+    return json_answer({**done._asdict(), "dry_run": asked.dry_run})
+
+
+def _filter(asked: RedriveFilter) -> JobFilter:
+    parts = asked.model_dump(exclude={"created_from", "created_to"})
+    return JobFilter(**parts, from_ms=moment_ms(asked.created_from), to_ms=moment_ms(asked.created_to))
+
+
+def _group_view(found: DeadLetterGroup, *, operator: bool) -> dict[str, Any]:
+    group, latest = found
+    return {
+        "fingerprint": group.fingerprint,
+        "jobs": group.jobs,
+        "kind": latest.kind,
+        "failure": failure_view(latest.failure or _NO_FAILURE, operator=operator),
+        "first_at": timestamp(group.first_ms),
+        "latest_at": timestamp(group.latest_ms),
+        "latest": job_view(latest, operator=operator),
+    }
+
+
+def _write_cursor(skip: int) -> str:
+    return urlsafe_b64encode(str(skip).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> int:
+    try:
+        skip = int(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+    except ValueError:
+        raise InvalidCursor from None
+    if not 0 <= skip < 2**31:
+        raise InvalidCursor
+    return skip

@@ -1,0 +1,89 @@
+"""Lists of jobs: the caller's, latest first, page after page."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.answers import json_answer, path_of
+from service.auth import caller_of
+from service.dependencies import listing_of
+from service.openapi import answer, next_page, problems
+from service.schemas.jobs import JobList
+from service.schemas.moments import Moment
+from workers.client import JobFilter
+from workers.contract.errors import InvalidCursor, StoreUnavailable
+from workers.contract.states import JobState
+from workers.contract.view import job_view
+
+_TAGS: list[str | Enum] = ["jobs"]
+
+
+class ListQuery(BaseModel):
+    """Which jobs: those for which every part that is given holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: JobState | None = None
+    kind: str | None = Field(None, max_length=200, examples=["report.generate"])
+    queue: str | None = Field(None, max_length=200)
+    tag: str | None = Field(None, max_length=128, examples=["march"])
+    batch: str | None = Field(None, max_length=128)
+    fingerprint: str | None = Field(None, max_length=64, description="Of the failure; the last to fail comes first")
+    created_from: Moment | None = Field(None, description="Accepted at this moment or later")
+    created_to: Moment | None = Field(None, description="Accepted at this moment or earlier")
+    limit: int = Field(50, ge=1, le=200, description="Jobs on a page, at most")
+    cursor: str | None = Field(None, max_length=1000, description="`next` of the page before")
+
+    def job_filter(self) -> JobFilter:
+        """Return it as the list takes it."""
+        parts = self.model_dump(include={"state", "kind", "queue", "tag", "batch", "fingerprint"})
+        return JobFilter(**parts, from_ms=moment_ms(self.created_from), to_ms=moment_ms(self.created_to))
+
+
+def add_list_routes(router: APIRouter) -> None:
+    """Add the list."""
+    router.add_api_route(
+        "/jobs",
+        list_jobs,
+        methods=["GET"],
+        tags=_TAGS,
+        operation_id="list_jobs",
+        response_model=JobList,
+        responses={
+            200: answer("A page", "Link", links=next_page("list_jobs")),
+            **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
+        },
+    )
+
+
+async def list_jobs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
+    """List jobs, the one that was accepted last first. The header `Link` leads to the next page.
+
+    A job that is there all the time is on exactly one page, whatever comes and goes meanwhile, unless its own state
+    moves it into or out of the filter.
+    """
+    page = await listing_of(request).page(query.job_filter(), limit=query.limit, cursor=query.cursor)
+    operator = caller_of(request).is_operator
+    view: dict[str, object] = {"jobs": [job_view(record, operator=operator) for record in page.jobs]}
+    if page.cursor is None:
+        return json_answer(view)
+    return json_answer({**view, "next": page.cursor}, headers=next_link(request, page.cursor))
+
+
+def next_link(request: Request, cursor: str) -> dict[str, str]:
+    """Return the header that leads to the next page. Source: RFC 8288."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    path = path_of(request, request.url.path)
+    return {"Link": f'<{path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'}
+
+
+def moment_ms(moment: datetime | None) -> int | None:
+    """Return Unix milliseconds."""
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,97 @@
+"""Queues and workers: how they are, and pausing a queue. Of the whole installation, so for operators only."""
+
+from dataclasses import asdict
+from enum import Enum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.answers import json_answer
+from service.audit import audit
+from service.dependencies import queues_of
+from service.openapi import answer, problems
+from service.schemas.operations import PausedView, QueuesView, WorkersView
+from workers.client.queues import QueueStatus
+from workers.contract.errors import StoreUnavailable
+from workers.contract.view import timestamp
+from workers.contract.worker import WorkerRecord
+
+_TAGS: list[str | Enum] = ["operations"]
+QueueNamePath = Annotated[
+    str, Path(description="The queue's name", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", examples=["reports"])
+]
+
+
+def add_queue_routes(router: APIRouter) -> None:
+    """Add the routes of queues and workers."""
+    for method, path, endpoint, model, refusals in (
+        ("GET", "/queues", list_queues, QueuesView, ()),
+        ("POST", "/queues/{name}:pause", pause_queue, PausedView, (RequestValidationError,)),
+        ("POST", "/queues/{name}:resume", resume_queue, PausedView, (RequestValidationError,)),
+        ("GET", "/workers", list_workers, WorkersView, ()),
+    ):
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            tags=_TAGS,
+            operation_id=endpoint.__name__,
+            response_model=model,
+            responses={200: answer("As it is now"), **problems(*refusals, StoreUnavailable)},
+        )
+
+
+async def list_queues(request: Request) -> Response:
+    """Return how every queue is, by name."""
+    return json_answer({"queues": [_queue_view(status) for status in await queues_of(request).all()]})
+
+
+async def pause_queue(request: Request, name: QueueNamePath) -> Response:
+    """Let no job of this queue begin; those that run go on, and submissions are accepted."""
+    return await _pause(request, name, paused=True)
+
+
+async def resume_queue(request: Request, name: QueueNamePath) -> Response:
+    """Let the jobs of a paused queue begin again."""
+    return await _pause(request, name, paused=False)
+
+
+async def list_workers(request: Request) -> Response:
+    """Return how every worker was at its last beat, ten seconds ago at most."""
+    return json_answer({"workers": [_worker_view(worker) for worker in await queues_of(request).workers()]})
+
+
+async def _pause(request: Request, name: str, *, paused: bool) -> Response:
+    changed = await queues_of(request).pause(name, paused=paused)
+    outcome = "done" if changed else "was so already"
+    await audit(request, "queue.pause" if paused else "queue.resume", name, outcome=outcome)
+    return json_answer({"name": name, "paused": paused, "changed": changed})
+
+
+def _queue_view(status: QueueStatus) -> dict[str, Any]:
+    figures = status.figures
+    view: dict[str, Any] = {
+        "name": figures.name,
+        "depth": figures.due,
+        "oldest_age_s": round(status.age_ms / 1000, 3),
+        "later": max(0, figures.held - figures.due - figures.running),
+        "running": figures.running,
+        "in_rate": round(status.in_rate, 3),
+        "out_rate": round(status.out_rate, 3),
+        "failed": figures.failed,
+        "workers": status.workers,
+    }
+    if (drain_s := status.drain_s) is not None:
+        view["drain_s"] = round(drain_s, 1)
+    if figures.paused_ms is not None:
+        view["paused_at"] = timestamp(figures.paused_ms)
+    return view
+
+
+def _worker_view(worker: WorkerRecord) -> dict[str, Any]:
+    view = {name: value for name, value in asdict(worker).items() if value is not None and not name.endswith("_ms")}
+    times = {"started_at": timestamp(worker.started_ms), "beat_at": timestamp(worker.beat_ms)}
+    return {**view, "loop_lag_ms": worker.loop_lag_ms, **times}

@@ -1,0 +1,330 @@
+"""API keys over HTTP: who gets in, who does not and why, and that no secret ever gets out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+from redis import Redis
+
+from service.admission import KeyHolders
+from service.auth import Caller
+from service.refusals import InvalidToken, Unauthenticated
+from service.settings import ServiceSettings
+from tests.support.api_keys import bearer, make_key, revoke
+from tests.support.http import OpenApi, api_client, assert_problem
+from tests.support.http_jobs import JOBS
+from tests.support.redis_server import valkey
+from workers.client.access import Access, open_access
+from workers.client.api_keys import ApiKeys
+from workers.connection import open_redis
+from workers.contract.api_key import ALL_SCOPES, Scope
+from workers.settings import Settings
+
+UNKNOWN = f"arqway_{'0' * 12}_{'0' * 64}"
+PLAIN, INVALID = 'Bearer realm="arqway"', 'Bearer realm="arqway", error="invalid_token"'
+ROUTES = [
+    ("POST", "/jobs/test.sum", Scope.SUBMIT),
+    ("POST", "/jobs/nope", Scope.SUBMIT),
+    ("POST", "/jobs/some-id:cancel", Scope.SUBMIT),
+    ("POST", "/reports", Scope.SUBMIT),
+    ("GET", "/jobs/some-id", Scope.READ),
+    ("GET", "/reports/some-id", Scope.READ),
+    ("GET", "/reports/some-id/file", Scope.READ),
+    ("HEAD", "/reports/some-id/file", Scope.READ),
+]
+PUBLIC = ["/livez", "/readyz", "/docs", "/redoc", "/openapi.json"]
+routes = pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+
+
+@pytest.fixture
+async def locked(api: OpenApi) -> AsyncIterator[AsyncClient]:
+    """A service that asks for keys."""
+    async with api(JOBS, auth="keys") as client:
+        yield client
+
+
+@pytest.fixture
+async def access(settings: Settings) -> AsyncIterator[Access]:
+    """The keys of that service."""
+    async with open_access(settings) as access:
+        yield access
+
+
+@routes
+async def test_a_route_needs_its_scope(
+    locked: AsyncClient, settings: Settings, method: str, path: str, scope: Scope
+) -> None:
+    """With the scope one gets through, also where one may do nothing else; without, 403 names it."""
+    allowed = await make_key(settings, scope)
+    others = await make_key(settings, *(ALL_SCOPES - {scope}))
+
+    assert (await locked.request(method, path, headers=bearer(allowed))).status_code not in (401, 403)
+    refused = await locked.request(method, path, headers=bearer(others))
+    assert refused.status_code == 403
+    challenge = refused.headers["www-authenticate"]
+    assert challenge == f'Bearer realm="arqway", error="insufficient_scope", scope="{scope}"'
+    if method != "HEAD":
+        assert_problem(refused, 403, "insufficient_scope")
+
+
+@routes
+async def test_without_a_key_no_route_is_reached(locked: AsyncClient, method: str, path: str, scope: Scope) -> None:
+    """401, and the header says what to send."""
+    refused = await locked.request(method, path)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, PLAIN)
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+async def test_probes_and_documentation_need_no_key(locked: AsyncClient, path: str) -> None:
+    """Whatever is sent with the request."""
+    assert (await locked.get(path)).status_code == 200
+    assert (await locked.get(path, headers=bearer(UNKNOWN))).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/jobs/", "/livez/", "//livez", "/livez/../jobs/a", "/problems"])
+async def test_a_path_that_is_not_public_is_locked(locked: AsyncClient, path: str) -> None:
+    """Also one that leads nowhere: a stranger learns nothing of what there is."""
+    assert_problem(await locked.get(path), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    ("sent", "challenge"),
+    [
+        (["Basic dXNlcjpwYXNz"], PLAIN),
+        ([""], PLAIN),
+        (["Bearer"], PLAIN),
+        ([UNKNOWN], PLAIN),
+        (["Bearer nonsense"], INVALID),
+        (["Bearer größe"], INVALID),
+        ([f"Bearer {UNKNOWN}"], INVALID),
+        ([f"Bearer {UNKNOWN}", f"Bearer {UNKNOWN}"], INVALID),
+    ],
+)
+async def test_what_is_no_key_is_refused(locked: AsyncClient, sent: list[str], challenge: str) -> None:
+    """401; the header tells one that sent a token that it is no good, after RFC 6750."""
+    refused = await locked.get("/jobs/a", headers=[(b"authorization", value.encode("latin-1")) for value in sent])
+    assert_problem(refused, 401, "unauthenticated")
+    assert refused.headers["www-authenticate"] == challenge
+
+
+async def test_the_secret_must_be_that_of_the_id(locked: AsyncClient, settings: Settings) -> None:
+    """The id of one key with the secret of another opens nothing, and the scheme may be written in any case."""
+    one, other = await make_key(settings), await make_key(settings)
+    mixed = f"{one[:19]}{other[19:]}"
+
+    assert (await locked.get("/jobs/a", headers={"authorization": f"bEARER   {one}"})).status_code == 404
+    assert_problem(await locked.get("/jobs/a", headers=bearer(mixed)), 401, "unauthenticated")
+
+
+async def test_two_keys_in_one_request_are_none(locked: AsyncClient, settings: Settings) -> None:
+    """A good key beside another header of the name is refused: a proxy may have read the other one."""
+    headers = [("authorization", f"Bearer {await make_key(settings)}"), ("authorization", f"Bearer {UNKNOWN}")]
+    for sent in (headers, headers[::-1]):
+        assert_problem(await locked.get("/jobs/a", headers=sent), 401, "unauthenticated")
+
+
+async def test_a_key_that_ended_is_refused(locked: AsyncClient, settings: Settings) -> None:
+    """A revoked one, and an expired one, at once where they were not in use."""
+    revoked, expired = await make_key(settings), await make_key(settings, expires_in=timedelta(milliseconds=1))
+    await revoke(settings, revoked)
+    for token in (revoked, expired):
+        refused = await locked.get("/jobs/a", headers=bearer(token))
+        assert_problem(refused, 401, "unauthenticated")
+        assert refused.headers["www-authenticate"] == INVALID
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now_s
+
+
+def asks(token: str) -> dict[str, Any]:
+    """Return the connection of a request with this token."""
+    return {"path": "/jobs/a", "headers": [(b"authorization", f"Bearer {token}".encode())]}
+
+
+async def test_a_revoked_key_lives_on_for_five_seconds(access: Access, settings: Settings) -> None:
+    """A process that knows it lets it in until then and no longer; what it knows is looked up once in that time."""
+    clock, token = Clock(), await make_key(settings, tenant="t1")
+    holders = KeyHolders(access.keys.find, clock=clock)
+    caller = await holders(asks(token))
+    await revoke(settings, token)
+
+    clock.now_s = 4.999
+    assert await holders(asks(token)) is caller
+    clock.now_s = 5.0
+    with pytest.raises(InvalidToken):
+        await holders(asks(token))
+
+
+async def test_a_key_is_not_believed_beyond_its_end(redis_url: str) -> None:
+    """One that expires sooner than in five seconds is refused from that moment on."""
+    clock = Clock()
+    async with open_redis(redis_url) as redis:
+        api_keys = ApiKeys(redis, clock=lambda: 2_000_000_000_000 + int(clock.now_s * 1000))
+        made = await api_keys.create("n", tenant="t", scopes=ALL_SCOPES, expires_in=timedelta(seconds=2))
+        assert made is not None
+        holders, asked = KeyHolders(api_keys.find, clock=clock), asks(made.token.reveal())
+        caller = await holders(asked)
+        clock.now_s = 1.999
+        assert await holders(asked) is caller
+        clock.now_s = 2.0
+        with pytest.raises(InvalidToken):
+            await holders(asked)
+
+
+async def test_what_is_known_is_bounded(access: Access, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes when there are too many, and wrong tokens take no place at all."""
+    monkeypatch.setattr("service.admission._KNOWN_MAX", 3)
+    holders = KeyHolders(access.keys.find)
+    tokens = [await make_key(settings) for _ in range(5)]
+    for token in tokens:
+        await holders(asks(token))
+        with pytest.raises(InvalidToken):
+            await holders(asks(token[:-1] + ("0" if token[-1] != "0" else "1")))
+    kept = list(holders._known)
+
+    assert len(kept) == 3
+    await holders(asks(tokens[-1]))
+    assert list(holders._known) == kept
+    assert not [known for known in kept if any(token.encode() in known for token in tokens)]
+
+
+async def test_a_caller_is_what_the_key_says(access: Access, settings: Settings) -> None:
+    """Tenant, scopes, id and name are the key's."""
+    token = await make_key(settings, Scope.READ, tenant="t1")
+    caller = await KeyHolders(access.keys.find)(asks(token))
+    assert caller == Caller("t1", frozenset({Scope.READ}), token.split("_")[1], "test")
+    with pytest.raises(Unauthenticated):
+        await KeyHolders(access.keys.find)({"path": "/jobs/a", "headers": []})
+
+
+async def test_known_callers_get_on_without_redis(nowhere: ServiceSettings) -> None:
+    """While Redis is away a key that is known gets to the routes, and one that is not gets 503; nobody gets 401."""
+    with valkey() as server:
+        settings = ServiceSettings.model_validate({**nowhere.model_dump(), "redis_url": server.url, "auth": "keys"})
+        known, unknown = await make_key(settings), await make_key(settings)
+        async with api_client(settings, JOBS) as client:
+            await client.post("/jobs/nope", headers=bearer(known))
+            server.stop()
+            assert_problem(await client.post("/jobs/nope", headers=bearer(known)), 404, "unknown_kind")
+            refused = await client.post("/jobs/nope", headers=bearer(unknown))
+            server.start()
+            back = await client.post("/jobs/nope", headers=bearer(unknown))
+
+    assert_problem(refused, 503, "store_unavailable")
+    assert refused.headers["retry-after"] == "1"
+    assert_problem(back, 404, "unknown_kind")
+
+
+async def test_many_at_once_share_a_lookup(locked: AsyncClient, settings: Settings, redis_url: str) -> None:
+    """A hundred first requests of one key all get in, with two commands to Redis at most."""
+    warm, token = await make_key(settings), await make_key(settings)
+    await locked.post("/jobs/nope", headers=bearer(warm))
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        client.config_resetstat()
+        answers = await asyncio.gather(*(locked.post("/jobs/nope", headers=bearer(token)) for _ in range(100)))
+        stats: Any = client.info("commandstats")
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert 1 <= stats["cmdstat_evalsha"]["calls"] <= 2
+
+
+async def test_no_secret_gets_out(
+    api: OpenApi, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a part of a token is in any answer or log line, whether it is good, refused, misplaced or met by a bug."""
+    good, narrow, revoked = await make_key(settings), await make_key(settings, Scope.SUBMIT), await make_key(settings)
+    await revoke(settings, revoked)
+    mixed = f"{good[:19]}_{revoked[20:]}"
+    tokens = [good, narrow, revoked, mixed]
+    answers = []
+    with caplog.at_level(logging.DEBUG):
+        async with api(JOBS, auth="keys") as client:
+            for token in tokens:
+                answers += [await client.get("/jobs/a", headers=bearer(token))]
+                answers += [await client.post("/jobs/test.sum", json=[], headers=bearer(token))]
+                answers += [await client.get("/jobs/a", headers={"authorization": f"Bearer {token} {token}"})]
+                answers += [await client.get("/jobs/a", headers={"authorization": f"Basic {token}"})]
+            monkeypatch.setattr("service.auth._authorised", _broken)
+            answers += [await client.get("/jobs/a", headers=bearer(good))]
+
+    assert {answer.status_code for answer in answers} == {202, 401, 403, 404, 500}
+    told = caplog.text + str([vars(record) for record in caplog.records])
+    told += "".join(f"{answer.headers}{answer.text}" for answer in answers)
+    for token in tokens:
+        secret = token.split("_")[2]
+        assert secret not in told
+        assert secret[:16] not in told
+        assert secret[-16:] not in told
+
+
+def _broken(*_: object) -> Caller:
+    raise RuntimeError("a bug")
+
+
+async def test_the_log_says_whose_request_it_was(
+    locked: AsyncClient, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request's line has the id of its key."""
+    token = await make_key(settings)
+    with caplog.at_level(logging.INFO, "service"):
+        await locked.get("/jobs/a", headers=bearer(token))
+        await locked.get("/jobs/a")
+    lines = [vars(record) for record in caplog.records if record.getMessage() == "Request"]
+    assert [line.get("key_id") for line in lines] == [token.split("_")[1], None]
+
+
+@pytest.mark.parametrize("host", ["evil.test", "evil.test:8000", "127.0.0.1.evil.test", "", "[::1", "10.0.0.1"])
+@pytest.mark.parametrize("path", ["/jobs/a", "/livez", "/docs"])
+async def test_without_keys_no_foreign_name_is_answered(nowhere: ServiceSettings, host: str, path: str) -> None:
+    """A page whose own name leads here gets 421: its browser sends that name as the Host."""
+    async with api_client(nowhere, JOBS) as client:
+        assert_problem(await client.get(path, headers={"host": host}), 421, "foreign_host")
+
+
+async def test_without_keys_named_hosts_are_answered(nowhere: ServiceSettings) -> None:
+    """The loopback by any of its names, and those of the setting; with keys, any name."""
+    some = nowhere.model_copy(update={"trusted_hosts": ("api.internal",)})
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", "api.internal"):
+        async with api_client(some, JOBS) as client:
+            assert (await client.get("/livez", headers={"host": host})).status_code == 200
+    async with api_client(nowhere.model_copy(update={"auth": "keys"}), JOBS) as client:
+        assert (await client.get("/livez", headers={"host": "evil.test"})).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://localhost.evil.test"])
+async def test_without_keys_a_page_of_another_site_changes_nothing(nowhere: ServiceSettings, origin: str) -> None:
+    """A form of a foreign page may send a POST without asking first, and gets 403, with or without a body."""
+    async with api_client(nowhere, JOBS) as client:
+        for path in ("/jobs/a:cancel", "/jobs/test.sum", "/reports"):
+            assert_problem(await client.post(path, headers={"origin": origin}), 403, "foreign_origin")
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1", "https://shop.test"])
+async def test_without_keys_known_pages_may_call(nowhere: ServiceSettings, origin: str) -> None:
+    """Pages of this machine, and those of the origins that CORS names."""
+    settings = nowhere.model_copy(update={"cors_origins": ("https://shop.test",)})
+    async with api_client(settings, JOBS) as client:
+        assert_problem(await client.post("/jobs/nope", headers={"origin": origin}), 404, "unknown_kind")
+
+
+async def test_a_browser_may_ask_whether_it_may_send_a_key(api: OpenApi) -> None:
+    """The question that a browser sends first needs no key itself, and the answer allows the header."""
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    async with api(JOBS, auth="keys", cors_origins=["https://shop.test"]) as client:
+        answer = await client.options("/reports", headers={"origin": "https://shop.test", **asked})
+        refused = await client.get("/jobs/a", headers={"origin": "https://shop.test"})
+    assert answer.status_code == 200
+    assert "authorization" in answer.headers["access-control-allow-headers"].lower()
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == "https://shop.test"
