@@ -63,7 +63,7 @@ def _collect_less_often() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 1_000)
+    gc.set_threshold(10_000, 4, 1_000)
 
 
 def _refuse(reason: str) -> int:

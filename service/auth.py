@@ -37,7 +37,6 @@ SCOPES: Mapping[tuple[str, str], Scope] = {
     ("GET", "/batches/{batch_id}/events"): Scope.READ,
     ("GET", "/reports/{task_id}"): Scope.READ,
     ("GET", "/reports/{task_id}/file"): Scope.READ,
-    ("HEAD", "/reports/{task_id}/file"): Scope.READ,
     ("POST", "/jobs/{job_id}:retry"): Scope.OPERATE,
     ("POST", "/jobs/{job_id}/deliveries:redeliver"): Scope.OPERATE,
     ("POST", "/batches/{batch_id}:retry-failed"): Scope.OPERATE,
@@ -48,7 +47,7 @@ SCOPES: Mapping[tuple[str, str], Scope] = {
     ("POST", "/queues/{name}:resume"): Scope.OPERATE,
     ("GET", "/workers"): Scope.OPERATE,
 }
-"""What each route needs. The row of ``/jobs/{kind}`` is for the routes of all kinds."""
+"""What each route needs; a HEAD needs what its GET does. The row of ``/jobs/{kind}`` is for the routes of all kinds."""
 
 PUBLIC = frozenset(
     {"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/problems", "/problems/{slug}"}
@@ -102,15 +101,9 @@ def guard_routes(routes: Iterable[BaseRoute]) -> None:
 
 
 def scope_of(method: str, path: str) -> Scope:
-    """Return what the route with this method and path template needs; the names of parameters do not matter.
-
-    HEAD needs what GET needs.
-    """
+    """Return what the route with this method and path template needs; the names of parameters do not matter."""
     shape = "/jobs/{}" if _OF_A_KIND.fullmatch(path) and method == "POST" else _shape(path)
-    own = _BY_SHAPE.get((method, shape))
-    if own is None and method == "HEAD":
-        own = _BY_SHAPE.get(("GET", shape))
-    return own or Scope.OPERATE
+    return _BY_SHAPE.get(("GET" if method == "HEAD" else method, shape), Scope.OPERATE)
 
 
 def _guarded(app: ASGIApp, needed: Mapping[str, Scope]) -> ASGIApp:

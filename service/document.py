@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from starlette.routing import BaseRoute, Route
 
 from service.auth import PUBLIC, scope_of
+from service.bounds import correct, write_whole
 from service.callbacks import BATCH_CALLBACK, CALLBACK, COMPONENTS, WEBHOOKS
 from service.examples import ANSWERS, REQUESTS
 from service.openapi import HEADERS, headers, problems
@@ -70,6 +71,9 @@ def _document(app: FastAPI, registry: Registry, *, with_keys: bool) -> dict[str,
         tags=app.openapi_tags,
         routes=[_without_head(route) for route in app.routes],
     )
+    write_whole(document["paths"])
+    write_whole(document["components"])
+    correct(document["components"]["schemas"], (job.payload_type for job in registry.values()))
     _add_components(document)
     for method, path, operation in _operations(document):
         public = path in PUBLIC
@@ -101,8 +105,8 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Operati
 
 
 def _add_components(document: dict[str, Any]) -> None:
-    components = document.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
+    components = document["components"]
+    schemas = components["schemas"]
     for name, shape in _SCHEMAS:
         schema = TypeAdapter(shape).json_schema(ref_template=_REF, mode="serialization")
         schemas.update({**schema.pop("$defs", {}), name: schema})

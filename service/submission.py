@@ -19,7 +19,7 @@ from service.dependencies import queue_of, queues_of
 from service.errors import UnsupportedMediaType
 from service.idempotency import IdempotencyKeyHeader, idempotency_of, read_answer, replayed, write_answer
 from service.preferences import PreferHeader, applied, ended_within, wait_of
-from service.schemas.submission import QueryOptions
+from service.schemas.submission import QueryOptions, query_options
 from service.strict_json import check_json
 from workers.client import SubmitOptions
 from workers.contract.errors import InvalidPayload
@@ -81,6 +81,7 @@ def submit_endpoint(job: JobDefinition[Any, Any], respond: Respond) -> Endpoint:
         return answer
 
     submit.__annotations__["payload"] = Annotated[job.payload_type, Body()]
+    submit.__annotations__["options"] = Annotated[query_options((job.queue, *job.other_queues)), Query()]
     return submit
 
 

@@ -22,7 +22,8 @@ _LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX = 300, 40, 9
 _VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}
 _CLIENTS_ON_REDIS = {"client/api_keys", "client/audit", "client/rate_limits"}
 _MAY_IMPORT_REDIS = {
-    f"workers/{name}.py" for name in {"script", "store", "streams", "catalogue", "fleet", "connection", "embedded"} | _CLIENTS_ON_REDIS
+    f"workers/{name}.py"
+    for name in {"script", "store", "streams", "catalogue", "fleet", "connection", "embedded"} | _CLIENTS_ON_REDIS
 }
 _MAY_IMPORT_ARQ = {"workers/connection.py"}
 _PREFIXES = {value for name, value in vars(keys).items() if name.endswith("_PREFIX") or name == "ARQ_ABORT"}

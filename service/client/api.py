@@ -55,7 +55,12 @@ class ArqwayClient:
         self.operations = Operations(self._transport)
 
     def __repr__(self) -> str:
-        return f"ArqwayClient({self._transport.url!r})"
+        return f"ArqwayClient({self.base_url!r})"
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is."""
+        return self._transport.url
 
     async def __aenter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ MEDIA_TYPE = "text/event-stream"
 SILENCE_S = 60.0
 """The service says something at least every 15 s, unless its settings say otherwise."""
 _RETRY_S = 2.0
+_FULL = "too_many_streams"
 
 
 async def frames(
@@ -31,31 +32,41 @@ async def frames(
         after: The id of the event to go on behind; None: what the stream begins with.
 
     Raises:
-        ApiError: It cannot be opened, or not again.
+        ApiError: It cannot be opened, or not again. A service that has too many open is not waited for at first: there
+            are other ways to follow a job.
     """
     reader = FrameReader(after or "")
-    patience = transport.patience()
+    patience, first = transport.patience(), True
     while True:
-        headers = {"Accept": MEDIA_TYPE, **({"Last-Event-ID": reader.last_id} if reader.last_id else {})}
-        request = Request("GET", path, query, headers=headers)
         opened = False
+        request = _request(path, query, reader.last_id)
         try:
             async with transport.open(request, silence_s=SILENCE_S) as answer:
                 if not _is_open(answer):
                     return
                 opened = True
-                async for chunk in answer.aiter_bytes():
-                    for frame in reader.feed(chunk):
-                        yield frame
+                async for frame in _read(answer, reader):
+                    yield frame
         except ApiError as error:
+            if first and error.code == _FULL:
+                raise
             if not opened:
                 await transport.rest(request, error, patience)
                 continue
-            if not error.is_passing:
-                raise
         reader.restart()
-        patience = transport.patience(stubborn=True)
+        patience, first = transport.patience(stubborn=True), False
         await asyncio.sleep(jitter(0, _RETRY_S if reader.retry_s is None else reader.retry_s))
+
+
+def _request(path: str, query: Sequence[tuple[str, str]], last_id: str) -> Request:
+    resumed = {"Last-Event-ID": last_id} if last_id else {}
+    return Request("GET", path, query, headers={"Accept": MEDIA_TYPE, **resumed})
+
+
+async def _read(answer: httpx.Response, reader: FrameReader) -> AsyncGenerator[Frame, None]:
+    async for chunk in answer.aiter_bytes():
+        for frame in reader.feed(chunk):
+            yield frame
 
 
 def _is_open(answer: httpx.Response) -> bool:

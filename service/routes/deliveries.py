@@ -12,7 +12,7 @@ from service.audit import audit
 from service.auth import caller_of
 from service.dependencies import ExistingJob, queue_of
 from service.openapi import ACCEPTED_HEADERS, answer, job_links, problems
-from service.routes.jobs import accepted_job
+from service.routes.jobs import retried_job
 from service.schemas.jobs import JobView
 from service.schemas.operations import DeliveriesView
 from workers.client.deliveries import deliveries_of
@@ -64,7 +64,7 @@ async def redeliver(record: ExistingJob, request: Request) -> Response:
         raise JobNotFound(f"There is no delivery of job {record.id}.")
     again = await queue_of(request).retry(found[-1].id, tenant=record.tenant)
     await audit(request, "delivery.redeliver", record.id)
-    return accepted_job(request, again, {})
+    return retried_job(request, again)
 
 
 def _view(delivery: JobRecord, *, operator: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from service.schemas.jobs import AttemptsView, JobView, WaitingView, typed_job_v
 from service.submission import RawRoute, read_optional_json, submit_endpoint
 from workers.client.waiting import Reason, reasons_for
 from workers.contract.errors import (
+    CallbacksOff,
     IdempotencyHeld,
     IdempotencyMismatch,
     InvalidPayload,
@@ -31,6 +32,7 @@ from workers.contract.errors import (
     JobRetried,
     NotUnique,
     QueueFull,
+    QueueNotAllowed,
     StoreUnavailable,
     UnknownKind,
 )
@@ -48,6 +50,8 @@ SUBMIT_PROBLEMS = (
     UnsupportedMediaType,
     InvalidPayload,
     InvalidSubmission,
+    QueueNotAllowed,
+    CallbacksOff,
     IdempotencyMismatch,
     QueueFull,
     StoreUnavailable,
@@ -165,7 +169,7 @@ async def retry_job(
     version = expected_version(record, request)
     retried = await queue_of(request).retry(record.id, payload_json=edited, tenant=record.tenant, version=version)
     await audit(request, "job.retry", record.id)
-    return accepted_job(request, retried, {})
+    return retried_job(request, retried)
 
 
 async def refuse_kind(kind: str) -> Response:
@@ -175,8 +179,17 @@ async def refuse_kind(kind: str) -> Response:
 
 def accepted_job(request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
     """Return the answer to a submission: 202, or 200 for a job that has ended already."""
+    return _located(request, record, 200 if record.finished else 202, headers)
+
+
+def retried_job(request: Request, record: JobRecord) -> Response:
+    """Return the answer to a retry: 202, also if the new job was so fast that it has ended already."""
+    return _located(request, record, 202, {})
+
+
+def _located(request: Request, record: JobRecord, status: int, headers: dict[str, str]) -> Response:
     location = {"Location": path_of(request, f"/jobs/{record.id}")}
-    return job_answer(request, record, 200 if record.finished else 202, {**location, **headers})
+    return job_answer(request, record, status, {**location, **headers})
 
 
 async def _awaited(request: Request, record: JobRecord, wait_s: int) -> JobRecord:

@@ -1,9 +1,10 @@
 """What a client may say about a job beside its payload: as query parameters, and in the jobs of a batch."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
 
 from service.schemas.moments import Moment
 from workers.client import SubmitOptions
@@ -12,8 +13,8 @@ from workers.contract.callback import URL_CHARS
 
 _LONGEST_DELAY_S = 100 * 365 * 86_400
 _WORD = "1 to 128 of A-Z a-z 0-9 _ . : / @ + ~ -, a letter or digit first"
-Word = Annotated[str, Field(pattern=f"^{keys.WORD.pattern}$", examples=["march"])]
-Tags = Annotated[list[Word], Field(max_length=8)]
+Word = Annotated[str, Field(pattern=f"^{keys.WORD.pattern}$")]
+Tags = Annotated[list[Word], Field(max_length=8, examples=[["march"]])]
 
 
 class Options(BaseModel):
@@ -22,7 +23,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     delay: float | None = Field(
-        None, ge=0, le=_LONGEST_DELAY_S, description="Start no sooner than so many seconds from now", examples=[60]
+        None, ge=0, le=_LONGEST_DELAY_S, description="Start no sooner than so many seconds from now"
     )
     run_at: Moment | None = Field(None, description="Start no sooner than this moment; not with `delay`")
     queue: str | None = Field(None, description="One of the queues that the kind allows")
@@ -66,6 +67,13 @@ class QueryOptions(Options):
     def submit_options(self) -> SubmitOptions:
         """Return them as the queue takes them."""
         return {**super().submit_options(), "tags": self.tag}
+
+
+def query_options(queues: Sequence[str]) -> type[QueryOptions]:
+    """Return the options of a kind that may go to these queues, for the OpenAPI document."""
+    names: Any = Literal[tuple(queues)]
+    queue = Field(None, description=QueryOptions.model_fields["queue"].description)
+    return create_model("QueryOptions", __base__=QueryOptions, queue=(names | None, queue))
 
 
 class BatchJob(Options):

@@ -79,8 +79,9 @@ async def test_compose_serves_reports_with_two_workers(compose: Compose, port: i
     (key,) = re.findall(r"arqway_[0-9a-f]{12}_[0-9a-f]{64}", compose("logs", "--no-log-prefix", "keys"))
     compose("up", "--detach", "--scale", "worker=2")
     assert len(compose("exec", "-T", "worker", "arqway", "keys", "list").splitlines()) == 2
-    assert httpx.get(f"{url}/jobs/nobody").status_code == 401
 
+    async with httpx.AsyncClient(base_url=url) as stranger:
+        assert (await stranger.get("/jobs/nobody")).status_code == 401
     async with httpx.AsyncClient(base_url=url, headers=bearer(key)) as client:
         job = (await client.post("/reports", json={"user_id": 14048})).json()["task_id"]
         with arqway(tmp_path, "watch", job, "--url", url, changes={"ARQWAY_API_KEY": key}) as watch:

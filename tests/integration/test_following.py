@@ -44,7 +44,7 @@ async def test_any_number_of_followers_use_two_connections(
             assert (await follower.next(timeout_s=30)).gap
 
     following = [asyncio.create_task(follow(job_id)) for job_id in ids]
-    await asyncio.gather(*map(resume, range(100)))
+    await asyncio.gather(*map(resume, range(1, 101)))
     await wait_until(lambda: len(feed._listeners.get("default", {})) == 500, "all follow")
     await end_all(hand)
     assert await asyncio.gather(*following) == [["running", "succeeded"]] * 500

@@ -56,13 +56,10 @@ class RawConnection:
         return await self._reader.read(_READ_BYTES)
 
     async def rest(self) -> bytes:
-        """Return what comes until the server ends the connection."""
+        """Return what comes until the server ends the connection in good order."""
         got = b""
-        try:
-            while data := await self.read():
-                got += data
-        except ConnectionError:
-            pass
+        while data := await self.read():
+            got += data
         return got
 
     def vanish(self) -> None:

@@ -1,7 +1,6 @@
-"""What Schemathesis must know besides the schema, since JSON Schema cannot say it: how parts of a request go together."""
+"""What Schemathesis must know and JSON Schema cannot say: how the parts of a request go together."""
 
 import json
-from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -16,30 +15,38 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     """Let a request that is meant to be accepted make sense as a whole."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    for options in _options_of(case):
-        _make_sense(options)
+    said = json.dumps([case.path, case.query, case.body], sort_keys=True, default=str)
+    digest = sha256(said.encode()).hexdigest()
+    if "Idempotency-Key" in case.headers:  # a key is for one content
+        case.headers["Idempotency-Key"] = digest
+    _make_sense(case.query, digest)
+    if {"delay", "run_at"} & case.query.keys():  # who waits for such a job waits in vain
+        case.headers.pop("Prefer", None)
+    if repr(whole := _with_whole_numbers(case.body)) != repr(case.body):
+        case.body = whole
     if case.operation.path == "/jobs:batch" and isinstance(case.body, dict):
-        for job in case.body["jobs"]:  # only this kind takes any payload
-            job["kind"] = "test.anything"
-    if "Idempotency-Key" in case.headers:
-        said = json.dumps([case.path, case.query, case.body], sort_keys=True, default=str)
-        case.headers["Idempotency-Key"] = sha256(said.encode()).hexdigest()
+        for number, item in enumerate(case.body["jobs"]):
+            _make_sense(item, f"{digest}-{number}")
+            item["kind"] = "test.anything"  # takes any payload, in its one queue
+            item.pop("queue", None)
 
 
-def _options_of(case: schemathesis.Case) -> Iterator[dict[str, Any]]:
-    """Give the options of each job that the request would submit."""
-    yield case.query
-    if case.operation.path == "/jobs:batch" and isinstance(case.body, dict):
-        yield from case.body["jobs"]
-
-
-def _make_sense(options: dict[str, Any]) -> None:
-    """A start is one of two, no deadline comes before it, and a callback goes nowhere."""
+def _make_sense(options: dict[str, Any], name: str) -> None:
+    """One start at most, no deadline before it, nobody else's unique key, and a callback that goes nowhere."""
     if options.get("delay") is not None:
         options.pop("run_at", None)
-    if options.get("run_at"):
-        options["run_at"] = max("2000-01-01T00:00:00Z", min(options["run_at"], "2099-01-01T00:00:00Z"))
-    if options.get("deadline"):
-        options["deadline"] = _LATER
-    if options.get("callback_url") is not None:
-        options["callback_url"] = _NOBODY
+    for option, value in (("deadline", _LATER), ("callback_url", _NOBODY), ("unique_key", name)):
+        if options.get(option) is not None:
+            options[option] = value
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """Write 1.0 as 1: to JSON Schema both are integers, to a payload that is strict only the latter is."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_with_whole_numbers(one) for one in value]
+        case dict():
+            return {name: _with_whole_numbers(one) for name, one in value.items()}
+    return value

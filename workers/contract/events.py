@@ -19,6 +19,7 @@ with the batch's id in place of a job's and its counts as data.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from workers.contract.states import TERMINAL_STATES, JobState
@@ -103,6 +104,7 @@ class FeedEntry(NamedTuple):
     lines: list[str]
 
 
+@lru_cache(maxsize=1024)
 def order_of(entry_id: str) -> tuple[int, int]:
     """Return the two numbers of an entry's id."""
     ms, _, number = entry_id.partition("-")

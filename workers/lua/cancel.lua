@@ -7,16 +7,16 @@
 --   'changed': the record has another version
 
 local now, id, retention = clock(ARGV[1]), ARGV[2], ARGV[5]
-local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt', 'steps', 'token', 'kind', 'queue', 'tenant',
-  'created_ms', 'extras')
-local state, kind, queue, tenant = r[1], r[6], r[7], r[8] or DEFAULT_TENANT
+local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt', 'token', 'kind', 'queue', 'tenant', 'created_ms',
+  'extras')
+local state, kind, queue, tenant = r[1], r[5], r[6], r[7] or DEFAULT_TENANT
 if not state then return 'unknown' end
 if ARGV[6] ~= '' and ARGV[6] ~= r[2] then return 'changed' end
 if not may_move(state, 'cancelled') then return 'finished' end
 if state == 'running' then
   redis.call('HSETNX', RECORD .. id, 'cancel_ms', now)
   redis.call('HSET', RECORD .. id, 'version', r[2] + 1)
-  redis.call('PUBLISH', 'job-cancel', r[5] .. ' ' .. id)
+  redis.call('PUBLISH', 'job-cancel', r[4] .. ' ' .. id)
   return 'asked'
 end
 local envelope = redis.call('GET', ENVELOPE .. id)
@@ -28,9 +28,9 @@ redis.call('ZREM', ABORT, id)
 if tonumber(ARGV[4]) > 0 then redis.call('SET', RESULT .. id, ARGV[3], 'PX', ARGV[4]) end
 add_event(tenant, id, 'cancelled', r[3] or 0)
 leave_list(state, tenant, queue, kind, id)
-join_list('cancelled', tenant, queue, kind, r[9], id, retention)
-expire(id, retention, r[4])
-if r[10] then end_extras(id, tenant, kind, 'cancelled', now, retention) end
+join_list('cancelled', tenant, queue, kind, r[8], id, retention)
+expire(id, retention)
+if r[9] then end_extras(id, tenant, kind, 'cancelled', now, retention) end
 wake_workers()
 write_all(now)
 return 'cancelled'

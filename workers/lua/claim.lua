@@ -10,7 +10,7 @@
 --          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone, deadline (ms) or '': none}
 -- A paused queue gives {now, -1}
 
-local ABORT_MS, APART_MS = 86400000, 500
+local ABORT_MS, APART_MS, NOTHING = 86400000, 500, {}
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local abort = redis.call('EXISTS', ABORT) == 1
 if abort then redis.call('ZREMRANGEBYSCORE', ABORT, '-inf', now - ABORT_MS) end
@@ -40,21 +40,14 @@ local function adopt(id, envelope, score)
 end
 
 local function read(id)
-  return redis.call('HMGET', RECORD .. id, 'state', 'kind', 'attempt', 'rescues', 'max_attempts', 'created_ms', 'due_ms',
-    'cancel_ms', 'version', 'tenant', 'deadline_ms')
-end
-
--- Notes an attempt whose worker was lost.
-local function note_loss(id, attempt)
-  local lost = redis.call('HMGET', RECORD .. id, 'started_ms', 'worker')
-  note_attempt(id, { attempt = attempt, started_ms = tonumber(lost[1]), ended_ms = now, worker = lost[2] or '',
-    outcome = 'worker_lost' })
+  return redis.call('HMGET', RECORD .. id, 'state', 'kind', 'attempt', 'max_attempts', 'created_ms', 'due_ms', 'version',
+    'tenant', 'deadline_ms')
 end
 
 local function take(id, score)
   local r, envelope = read(id), redis.call('GET', ENVELOPE .. id)
   if r[1] and next(MOVES[r[1]]) == nil and envelope and redis.call('EXISTS', LEASE .. id) == 0 then
-    leave_list(r[1], r[10] or DEFAULT_TENANT, redis.call('HGET', RECORD .. id, 'queue'), r[2], id)
+    leave_list(r[1], r[8] or DEFAULT_TENANT, redis.call('HGET', RECORD .. id, 'queue'), r[2], id)
     redis.call('DEL', RECORD .. id, EVENTS .. id, STEPS .. id) -- a stock producer uses the id of an ended job again
     r = {}
   end
@@ -62,7 +55,9 @@ local function take(id, score)
     adopt(id, envelope, score)
     r = read(id)
   end
-  local state, attempt, rescues = r[1], tonumber(r[3] or 0), tonumber(r[4] or 0)
+  local state, tenant, attempt = r[1], r[8] or DEFAULT_TENANT, tonumber(r[3] or 0)
+  local old = r[3] and redis.call('HMGET', RECORD .. id, 'rescues', 'cancel_ms') or NOTHING -- it was claimed before
+  local rescues = tonumber(old[1] or 0)
   if not may_move(state, 'running') then
     redis.call('ZREM', queue, id) -- it has ended: a stock client's abort put it back, or it is a cron run's echo
     redis.call('ZREM', ABORT, id)
@@ -83,29 +78,29 @@ local function take(id, score)
     end
     if rescues > 0 then suspects = 1 end
     rescues = rescues + 1
-    note_loss(id, attempt)
-  end
-  local tenant = r[10] or DEFAULT_TENANT
-  if state ~= 'running' then
-    leave_list(state, tenant, queue_name, r[2], id)
-    join_list('running', tenant, queue_name, r[2], r[6], id)
+    note_attempt(id, now, 'worker_lost')
+    redis.call('HSET', RECORD .. id, 'rescues', rescues)
   end
   if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- an earlier attempt's
-  if state ~= 'running' then attempt = attempt + 1 end
+  if state ~= 'running' then
+    attempt = attempt + 1
+    leave_list(state, tenant, queue_name, r[2], id)
+    join_list('running', tenant, queue_name, r[2], r[5], id)
+  end
   local token = ARGV[5] .. got
-  redis.call('HSET', RECORD .. id, 'state', 'running', 'attempt', attempt, 'rescues', rescues, 'started_ms', now,
-    'worker', ARGV[4], 'token', token, 'version', r[9] + 1)
+  redis.call('HSET', RECORD .. id, 'state', 'running', 'attempt', attempt, 'started_ms', now, 'worker', ARGV[4],
+    'token', token, 'version', r[7] + 1)
   leased[#leased + 1], leased[#leased + 2] = now + lease, id
   redis.call('SET', LEASE .. id, now + lease, 'PX', lease)
   add_event(tenant, id, 'running', attempt)
   local asked = abort and tonumber(redis.call('ZSCORE', ABORT, id) or 0) or 0
-  local stale = asked > 0 and asked < tonumber(r[6]) -- it was meant for an earlier job of this id
+  local stale = asked > 0 and asked < tonumber(r[5]) -- it was meant for an earlier job of this id
   if stale then redis.call('ZREM', ABORT, id) end
-  local cancel = (r[8] or asked > 0 and not stale) and 1 or 0
+  local cancel = (old[2] or asked > 0 and not stale) and 1 or 0
   local at = #answer
   answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, token, r[2], attempt, rescues
-  answer[at + 6], answer[at + 7], answer[at + 8] = r[5] or '', r[6], r[7]
-  answer[at + 9], answer[at + 10], answer[at + 11] = cancel, envelope or '', r[11] or ''
+  answer[at + 6], answer[at + 7], answer[at + 8] = r[4] or '', r[5], r[6]
+  answer[at + 9], answer[at + 10], answer[at + 11] = cancel, envelope or '', r[9] or ''
   got = got + 1
 end
 

@@ -67,18 +67,18 @@ local function wake(queue, jobs)
   for _ = redis.call('LLEN', list) + 1, math.min(jobs, WAKE_TOKENS_MAX) do redis.call('RPUSH', list, '1') end
 end
 
--- Adds an attempt that has ended to those that the record keeps, the last ATTEMPTS_KEPT of them; the present one is not
--- among them. attempt: number, started_ms, ended_ms, worker, outcome, and code and message of a failure.
-local function note_attempt(id, attempt)
-  local noted = cjson.decode(redis.call('HGET', RECORD .. id, 'attempts') or '[]')
-  noted[#noted + 1] = attempt
+-- Adds the attempt that has just ended, which another one follows, to those that the record keeps, the last ATTEMPTS_KEPT.
+local function note_attempt(id, now, outcome, code, message)
+  local r = redis.call('HMGET', RECORD .. id, 'attempts', 'attempt', 'started_ms', 'worker')
+  local noted = cjson.decode(r[1] or '[]')
+  noted[#noted + 1] = { attempt = tonumber(r[2]), started_ms = tonumber(r[3]), ended_ms = now, worker = r[4],
+    outcome = outcome, code = code, message = message }
   if #noted > ATTEMPTS_KEPT then table.remove(noted, 1) end
   redis.call('HSET', RECORD .. id, 'attempts', cjson.encode(noted))
 end
 
--- The record and all that lies beside it goes `retention` ms from now.
-local function expire(id, retention, has_steps)
+-- The record and its events go `retention` ms from now.
+local function expire(id, retention)
   redis.call('PEXPIRE', RECORD .. id, retention)
   redis.call('PEXPIRE', EVENTS .. id, retention)
-  if has_steps then redis.call('PEXPIRE', STEPS .. id, retention) end
 end

@@ -20,8 +20,8 @@ local function put(fields, name, value)
 end
 
 local function finish(i, fields, more, r)
-  local id, queue, state, arq_result, keep = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 7]
-  local kind, tenant, queue_name, retention = r[7], r[8] or DEFAULT_TENANT, r[9], ARGV[i + 4]
+  local id, queue, state, retention, arq_result, keep = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], ARGV[i + 7]
+  local kind, tenant = r[5], r[6] or DEFAULT_TENANT
   local envelope = redis.call('GET', ENVELOPE .. id)
   put(fields, 'finished_ms', now)
   if envelope then put(fields, 'envelope', envelope) end
@@ -37,53 +37,50 @@ local function finish(i, fields, more, r)
   elseif arq_result ~= '' and keep ~= '0' then
     redis.call('SET', RESULT .. id, arq_result, 'PX', keep)
   end
-  join_list(state, tenant, queue_name, kind, r[10], id, retention)
+  join_list(state, tenant, r[7], kind, r[8], id, retention)
   if more.fingerprint then bury(tenant, id, more.fingerprint, now, retention) end
-  if r[12] then end_extras(id, tenant, kind, state, now, retention) end
-end
-
--- An attempt that is followed by another one is noted, but for a job that was only parked.
-local function note(id, state, more, r)
-  if state == 'queued' and not more.interrupts then return end
-  local told = more.event and cjson.decode(more.event) or NOTHING
-  note_attempt(id, { attempt = tonumber(r[4]), started_ms = tonumber(r[11]), ended_ms = now, worker = r[13],
-    outcome = state == 'retrying' and 'failed' or 'interrupted', code = told.code, message = told.message })
+  if r[10] then end_extras(id, tenant, kind, state, now, retention) end
+  expire(id, retention)
 end
 
 local function go_on(i, fields, more, r)
   local id, queue, state = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   local at = now + (more.delay or 0)
   put(fields, 'attempt', r[4] - (more.back or 0))
-  put(fields, 'interrupts', (redis.call('HGET', RECORD .. id, 'interrupts') or 0) + (more.interrupts or 0))
-  if state == 'retrying' then put(fields, 'due_ms', at) end
-  join_list(state, r[8] or DEFAULT_TENANT, r[9], r[7], r[10], id)
-  note(id, state, more, r)
+  if state == 'retrying' then
+    local told = more.event and cjson.decode(more.event) or NOTHING
+    note_attempt(id, now, 'failed', told.code, told.message)
+    put(fields, 'due_ms', at)
+  elseif more.interrupts then -- else it was parked, which is no attempt
+    note_attempt(id, now, 'interrupted')
+    put(fields, 'interrupts', (redis.call('HGET', RECORD .. id, 'interrupts') or 0) + more.interrupts)
+  end
+  join_list(state, r[6] or DEFAULT_TENANT, r[7], r[5], r[8], id)
   redis.call('HSET', RECORD .. id, unpack(fields))
   redis.call('DEL', LEASE .. id)
   redis.call('ZADD', queue, at, id)
   if at <= now then due[queue] = (due[queue] or 0) + 1 end
+  trim_events(id)
 end
 
 local function settle(i)
   local id, state = ARGV[i], ARGV[i + 3]
-  local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt', 'cancel_ms', 'steps', 'kind', 'tenant',
-    'queue', 'created_ms', 'started_ms', 'extras', 'worker')
+  local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt', 'kind', 'tenant', 'queue', 'created_ms',
+    'started_ms', 'extras')
   if r[1] ~= 'running' or r[2] ~= ARGV[i + 1] or not may_move('running', state) then return 'lost' end
   local terminal = next(MOVES[state]) == nil
-  if not terminal and r[5] then return 'cancel' end
+  if not terminal and redis.call('HEXISTS', RECORD .. id, 'cancel_ms') == 1 then return 'cancel' end
 
   local more = ARGV[i + 8] ~= '' and cjson.decode(ARGV[i + 8]) or NOTHING
-  local fields = { 'state', state, 'version', r[3] + 1 }
+  local fields, tenant = { 'state', state, 'version', r[3] + 1 }, r[6] or DEFAULT_TENANT
   if ARGV[i + 5] ~= '' then put(fields, 'result', ARGV[i + 5]) end
   if more.progress then put(fields, 'progress', more.progress) end
   if more.failure then put(fields, 'failure', more.failure) end
   if more.max_attempts then put(fields, 'max_attempts', more.max_attempts) end
-  local tenant = r[8] or DEFAULT_TENANT
-  add_event(tenant, id, state, r[4], more.event) -- before those that follow from it: its batch's end, its callback
-  leave_list('running', tenant, r[9], r[7], id)
+  add_event(tenant, id, state, r[4], more.event) -- before what follows from it: its batch's end, its callback
+  leave_list('running', tenant, r[7], r[5], id)
+  if state ~= 'queued' then note_run_time(r[5], now - r[9]) end
   if terminal then finish(i, fields, more, r) else go_on(i, fields, more, r) end
-  if state ~= 'queued' then note_run_time(r[7], now - r[11]) end
-  if terminal then expire(id, ARGV[i + 4], r[6]) else trim_events(id) end
   return 'settled'
 end
 

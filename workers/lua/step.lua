@@ -5,6 +5,6 @@
 local id = ARGV[1]
 local r = redis.call('HMGET', RECORD .. id, 'state', 'token')
 if r[1] ~= 'running' or r[2] ~= ARGV[2] then return false end
-redis.call('HSET', RECORD .. id, 'steps', 1)
+redis.call('HSET', RECORD .. id, 'steps', 1, 'extras', 1)
 redis.call('HSETNX', STEPS .. id, ARGV[3], ARGV[4])
 return redis.call('HGET', STEPS .. id, ARGV[3])

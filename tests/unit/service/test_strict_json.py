@@ -63,6 +63,13 @@ def test_a_number_beyond_a_double_is_found(digits: int, exponent: int, sign: str
         check_json(number.encode())
 
 
+@pytest.mark.parametrize("number", [b"1" * 250 + b"e99", b"9" * 310 + b".0", b"0.1e310", b"-1.8e308"])
+def test_an_overflow_is_found_however_it_is_written(number: bytes) -> None:
+    """By digits, by the exponent, or by both."""
+    with pytest.raises(UnsupportedJson, match="beyond the range"):
+        check_json(b"[" + number + b"]")
+
+
 @pytest.mark.parametrize("digits", [b"9" * 199 + b"e99", b"1" + b"0" * 308, b"-1e-999999", b"9" * 4_300, b"1.7e308"])
 def test_a_large_number_is_no_error(digits: bytes) -> None:
     """What Python reads exactly, or as a double, passes."""

@@ -40,7 +40,7 @@ async def drip(client: RawConnection, data: bytes, *, every_s: float = 0.02) -> 
         await client.send(data[at : at + 1])
         done, _ = await asyncio.wait([answer], timeout=every_s)
         if done:
-            return answer.result()
+            return b"" if isinstance(answer.exception(), ConnectionError) else answer.result()
     raise AssertionError("the server took it all")
 
 
@@ -83,6 +83,18 @@ async def test_what_is_no_http_is_told_so(serve: Serve) -> None:
                 assert "date" in answer.headers
                 assert await client.rest() == b""
         await is_served(server)
+
+
+async def test_a_refused_client_may_go_on_talking(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """It gets the one answer and the end, and not a reset; nobody listens to the rest, and nothing fails."""
+    async with serve() as server, raw_connection(server.url) as client:
+        await client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\nnot a length\r\n")
+        assert_problem(await client.answer(), 400, "malformed_request")
+        await wait_until(lambda: not server.state.tasks, "the request is given up", timeout_s=1)
+        for _ in range(20):
+            await client.send(b"and so on\r\n" * 10_000)
+        assert await client.rest() == b""
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
 async def test_nonsense_behind_a_request_does_not_spoil_its_answer(serve: Serve) -> None:

@@ -80,6 +80,18 @@ async def test_a_body_has_its_time_in_all_and_not_for_each_part(nowhere: Service
         await wait_until(lambda: not server.state.tasks, "nothing is served any more")
 
 
+async def test_a_body_may_take_longer_than_a_head(nowhere: ServiceSettings) -> None:
+    """Its time is its own, from when the head was complete."""
+    settings = nowhere.model_copy(update={"header_timeout_s": 0.1})
+    async with served(create_app(settings, JOBS), settings) as server, raw_connection(server.url) as client:
+        await client.send(HEAD)
+        silent = asyncio.create_task(client.read())
+        done, _ = await asyncio.wait([silent], timeout=0.4)
+        assert not done
+        await client.send(b"2\r\n{}\r\n0\r\n\r\n")
+        assert (await silent).startswith(b"HTTP/1.1 422 ")
+
+
 async def test_waiting_for_the_client_to_leave_has_no_limit(nowhere: ServiceSettings) -> None:
     """Once the body is complete a route may take its time, and listen for the client's end as long as it likes."""
 
@@ -93,6 +105,7 @@ async def test_waiting_for_the_client_to_leave_has_no_limit(nowhere: ServiceSett
     settings = nowhere.model_copy(update={"body_timeout_s": 0.1, "header_timeout_s": 0.1})
     async with served(listen, settings) as server, raw_connection(server.url) as client:
         await client.send(HEAD + b"1\r\n[\r\n")
+        await wait_until(lambda: server.state.tasks, "the server has the head")
         await client.send(b"1\r\n]\r\n0\r\n\r\n")
         assert (await client.answer()).content == b"still here"
 

@@ -1,7 +1,10 @@
 """However the network cuts what clients send, the same requests are served and the same are refused."""
 
 import asyncio
+import gc
 import json
+import re
+import weakref
 from typing import Any
 
 import pytest
@@ -41,6 +44,10 @@ class Recorder(asyncio.Transport):
     def is_closing(self) -> bool:
         """Tell whether it has ended."""
         return self.ended
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits here."""
+        return 0
 
     def pause_reading(self) -> None:
         """Nothing is read here."""
@@ -103,7 +110,7 @@ def answers(reads: list[bytes]) -> Recorder:
 
 def statuses(transport: Recorder) -> list[int]:
     """Return the statuses of the answers."""
-    return [int(line.split()[1]) for line in transport.written.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", transport.written)]
 
 
 def told(transport: Recorder) -> list[list[Any]]:
@@ -188,13 +195,38 @@ def test_a_flood_in_one_read_is_cut_short() -> None:
     assert transport.ended
 
 
+def test_a_large_head_behind_another_request_is_refused_too() -> None:
+    """Also where both come in one read: the first is answered, and the connection ends with it."""
+    transport = answers([b"GET /a HTTP/1.1\r\n\r\nGET /" + b"b" * LIMIT + b" HTTP/1.1\r\n\r\n"])
+    assert (told(transport), transport.ended) == ([["GET", "/a", 0, ""]], True)
+
+
+def test_a_connection_may_be_used_for_long() -> None:
+    """Each request has the whole limit to itself, however many came before."""
+    head = b"GET /a HTTP/1.1\r\nx: " + b"y" * (LIMIT // 2) + b"\r\n\r\n"
+    transport = answers([head[:30], *([head[30:] + head[:30]] * 20)])
+    assert (statuses(transport), transport.ended) == ([200] * 20, False)
+
+
+async def test_nothing_holds_a_connection_that_is_lost() -> None:
+    """Neither a timer nor a collection: a client that goes away at once costs nothing from then on."""
+    protocol = connection(Recorder())
+    protocol.data_received(b"GET / HT")
+    protocol.pause_writing()
+    protocol.connection_lost(ConnectionResetError())
+    held = weakref.ref(protocol)
+    del protocol
+    gc.collect()
+    assert held() is None
+
+
 @pytest.mark.parametrize(
     "endless",
     [
         b"5;" + b"x" * 10_000,
         b"0\r\nx: " + b"v" * 10_000,
         b"0\r\n" + b"x: v\r\n" * 2_000,
-        b"1\r\na\r\n" * 5 + b"0\r\n" + b"x: v\r\n" * 2_000,
+        b"400\r\n" + b"a" * 1_024 + b"\r\n0\r\n" + b"x: v\r\n" * 2_000,
     ],
     ids=["extension", "trailer", "trailers", "trailers of a body"],
 )

@@ -1,4 +1,4 @@
--- What follows from the end of a job that has a batch, a unique key or a callback. Needs `lists` and `accepting`.
+-- What follows from the end of a job that has a batch, a unique key, a callback or steps. Needs `lists` and `accepting`.
 
 local DEAD, DEAD_GROUPS = 'dead:', 'dead-groups:'
 
@@ -37,12 +37,14 @@ local function call_back(id, tenant, now)
   accept(now, hook, tenant, 'webhook.deliver', queue, 'arq:queue:' .. queue, now, '', envelope)
 end
 
+-- Called where the record has `extras`.
 local function end_extras(id, tenant, kind, state, now, retention)
-  local e = redis.call('HMGET', RECORD .. id, 'batch', 'unique_key', 'callback_url')
-  if e[2] then
-    local name = unique_name(tenant, kind, e[2])
+  local r = redis.call('HMGET', RECORD .. id, 'batch', 'unique_key', 'callback_url', 'steps')
+  if r[2] then
+    local name = unique_name(tenant, kind, r[2])
     if redis.call('GET', name) == id then redis.call('DEL', name) end
   end
-  if e[1] then count_in_batch(e[1], tenant, state, now, retention) end
-  if e[3] then call_back(id, tenant, now) end
+  if r[1] then count_in_batch(r[1], tenant, state, now, retention) end
+  if r[3] then call_back(id, tenant, now) end
+  if r[4] then redis.call('PEXPIRE', STEPS .. id, retention) end
 end
