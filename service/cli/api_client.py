@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from service.cli.errors import FAILED, WRONG_INPUT, CommandError
-from service.client import ApiError, ArqwayClient, Job, Unavailable
+from service.client import ApiError, ArqwayClient, Job, RateLimited, Unavailable
 from service.client.views import read_object
 from workers.contract.errors import ConfigurationError
 
@@ -19,8 +19,12 @@ Show = Callable[[Job[Any]], None]
 
 
 @asynccontextmanager
-async def open_api(url: str) -> AsyncIterator[ArqwayClient]:
+async def open_api(url: str, *, changing: bool = False) -> AsyncIterator[ArqwayClient]:
     """Give a client with the key in ARQWAY_API_KEY.
+
+    Args:
+        url: The API.
+        changing: Whether it is asked to do something.
 
     Raises:
         CommandError: The API cannot be reached, or answers with a problem; or the key cannot be one.
@@ -30,12 +34,12 @@ async def open_api(url: str) -> AsyncIterator[ArqwayClient]:
     except ConfigurationError as error:
         raise CommandError(str(error).replace("This cannot", "ARQWAY_API_KEY cannot"), WRONG_INPUT) from None
     async with client:
-        with told_in_one_line(url):
+        with told_in_one_line(url, changing=changing):
             yield client
 
 
 @contextmanager
-def told_in_one_line(url: str) -> Iterator[None]:
+def told_in_one_line(url: str, *, changing: bool) -> Iterator[None]:
     """Turn what a client raises into what ends a command."""
     try:
         yield
@@ -45,10 +49,11 @@ def told_in_one_line(url: str) -> Iterator[None]:
         if not error.reached:
             reason = f"no API answers at {url} ({error.__cause__}); `arqway up` starts one"
             raise CommandError(reason, FAILED) from None
-        raise CommandError(f"{error}; whether it took the request is not known", FAILED) from None
+        unsure = "; whether it took the request is not known" if changing else ""
+        raise CommandError(f"{error}{unsure}", FAILED) from None
     except ApiError as error:
-        code = WRONG_INPUT if 400 <= error.status < 500 else FAILED
-        raise CommandError(str(error), code) from None
+        mendable = 400 <= error.status < 500 and not isinstance(error, RateLimited)
+        raise CommandError(str(error), WRONG_INPUT if mendable else FAILED) from None
 
 
 async def follow(api: ArqwayClient, job_id: str, show: Show) -> Job[Any]:

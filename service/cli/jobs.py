@@ -14,6 +14,7 @@ from service.cli.errors import FAILED
 from service.cli.output import say, say_table, warn
 from service.cli.progress import progress_view
 from service.client import ArqwayClient, Job, RawJson, SubmitOptions, WaitTimeout
+from service.client.views import read_object
 
 AnswerT = TypeVar("AnswerT")
 _HEADING = ("ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED", "FAILURE")
@@ -22,7 +23,8 @@ _HEADING = ("ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED", "FAILURE")
 def submit(arguments: Namespace) -> int:
     """Submit a job and print its id, and nothing else, so that a script can catch it; with --wait, its result, too."""
     payload = RawJson(arguments.payload.encode())
-    accepted = ask_api(arguments.url, lambda api: api.submit(arguments.kind, payload, **_options(arguments)))
+    kind, options = arguments.kind, _options(arguments)
+    accepted = ask_api(arguments.url, lambda api: api.submit(kind, payload, **options), changing=True)
     say(accepted.id)
     if arguments.wait is None:
         return 0
@@ -31,9 +33,8 @@ def submit(arguments: Namespace) -> int:
 
 def status(arguments: Namespace) -> int:
     """Print what the API says of the job, as JSON."""
-    path = f"/jobs/{quote(arguments.id, safe='')}"
-    answer = ask_api(arguments.url, lambda api: api.request("GET", path))
-    say(json.dumps(answer.json(), indent=2, ensure_ascii=False))
+    view = ask_api(arguments.url, lambda api: _view(api, arguments.id))
+    say(json.dumps(view, indent=2, ensure_ascii=False))
     return 0
 
 
@@ -48,7 +49,7 @@ def watch(arguments: Namespace) -> int:
 
 def cancel(arguments: Namespace) -> int:
     """Cancel the job, or ask the worker that runs it to."""
-    job = ask_api(arguments.url, lambda api: api.cancel(arguments.id))
+    job = ask_api(arguments.url, lambda api: api.cancel(arguments.id), changing=True)
     say("cancelled" if job.state == "cancelled" else "it runs, and was told to end")
     return 0
 
@@ -56,7 +57,7 @@ def cancel(arguments: Namespace) -> int:
 def retry(arguments: Namespace) -> int:
     """Submit an ended job again, and print the new job's id alone."""
     given = {} if arguments.payload is None else {"payload": RawJson(arguments.payload.encode())}
-    say(ask_api(arguments.url, lambda api: api.retry(arguments.id, **given)).id)
+    say(ask_api(arguments.url, lambda api: api.retry(arguments.id, **given), changing=True).id)
     return 0
 
 
@@ -68,11 +69,13 @@ def list_jobs(arguments: Namespace) -> int:
     return 0
 
 
-def ask_api(url: str, question: Callable[[ArqwayClient], Coroutine[Any, Any, AnswerT]]) -> AnswerT:
-    """Return the answer of an API. Raises CommandError."""
+def ask_api(
+    url: str, question: Callable[[ArqwayClient], Coroutine[Any, Any, AnswerT]], *, changing: bool = False
+) -> AnswerT:
+    """Return the answer of an API, which is asked to do something if ``changing``. Raises CommandError."""
 
     async def ask() -> AnswerT:
-        async with open_api(url) as api:
+        async with open_api(url, changing=changing) as api:
             return await question(api)
 
     return asyncio.run(ask())
@@ -89,6 +92,10 @@ def _options(arguments: Namespace) -> SubmitOptions:
         "callback_url": arguments.callback_url,
         "idempotency_key": arguments.idempotency_key,
     }
+
+
+async def _view(api: ArqwayClient, job_id: str) -> dict[str, Any]:
+    return read_object((await api.request("GET", f"/jobs/{quote(job_id, safe='')}")).content)
 
 
 async def _waited(api: ArqwayClient, job: Job[Any], wait_s: float) -> Job[Any]:

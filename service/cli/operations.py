@@ -25,14 +25,14 @@ def queues(arguments: Namespace) -> int:
 
 def pause(arguments: Namespace) -> int:
     """Let no job of a queue begin."""
-    changed = ask_api(arguments.url, lambda api: api.operations.pause(arguments.name))
+    changed = ask_api(arguments.url, lambda api: api.operations.pause(arguments.name), changing=True)
     say("paused" if changed else "was paused already")
     return 0
 
 
 def resume(arguments: Namespace) -> int:
     """Let the jobs of a queue begin again."""
-    changed = ask_api(arguments.url, lambda api: api.operations.resume(arguments.name))
+    changed = ask_api(arguments.url, lambda api: api.operations.resume(arguments.name), changing=True)
     say("resumed" if changed else "was not paused")
     return 0
 
@@ -50,7 +50,7 @@ def dead(arguments: Namespace) -> int:
 def _redrive(arguments: Namespace) -> int:
     which = JobFilter(**{name: getattr(arguments, name) for name in _FILTERS})  # type: ignore[typeddict-item]
     how = {"dry_run": arguments.dry_run, "limit": arguments.limit, "rate": arguments.rate}
-    done = ask_api(arguments.url, lambda api: api.operations.redrive(**how, **which))
+    done = ask_api(arguments.url, lambda api: api.operations.redrive(**how, **which), changing=True)
     number = done.matched if done.dry_run else done.redriven
     more = "; more match" if done.more else ""
     say(f"{number} would be submitted again{more}" if done.dry_run else f"{number} submitted again{more}")

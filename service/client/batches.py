@@ -5,6 +5,8 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import BaseModel
+
 from service.client.errors import ItemProblem
 from service.client.streaming import frames
 from service.client.submission import BatchItem, key_header
@@ -22,6 +24,16 @@ from workers.contract.events import FINISHED
 
 _SLOW_S = 60.0
 """What an act on a thousand jobs may take beyond the time of other calls."""
+
+
+class _Outcome(BaseModel):
+    id: str = ""
+    problem: ItemProblem | None = None
+
+
+class _Accepted(BaseModel):
+    id: str
+    jobs: tuple[_Outcome, ...] = ()
 
 
 class Batches:
@@ -53,8 +65,8 @@ class Batches:
         jobs = b",".join(item.as_json() for item in items)
         body = b'{"jobs":[%b],"atomic":%b}' % (jobs, b"true" if atomic else b"false")
         request = Request("POST", "/jobs:batch", body=body, headers=key_header(idempotency_key))
-        view = read_object((await self._transport.send(request)).content)
-        return AcceptedBatch(str(view.get("id")), tuple(map(_outcome, items, view.get("jobs", ()))))
+        told = read_view(_Accepted, read_object((await self._transport.send(request)).content))
+        return AcceptedBatch(told.id, tuple(map(_outcome, items, told.jobs)))
 
     async def read(self, batch_id: str) -> Batch:
         """Return how a batch is. Raises NotFound."""
@@ -87,10 +99,8 @@ class Batches:
         return read_view(int, view.get("jobs"))
 
 
-def _outcome(item: BatchItem, told: Any) -> JobHandle[Any] | ItemProblem:
-    if "problem" in told:
-        return read_view(ItemProblem, told["problem"])
-    return item.handle(read_view(str, told.get("id")))
+def _outcome(item: BatchItem, told: _Outcome) -> JobHandle[Any] | ItemProblem:
+    return told.problem or item.handle(told.id)
 
 
 def _path(batch_id: str) -> str:

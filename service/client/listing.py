@@ -38,7 +38,7 @@ def written(which: JobFilter) -> dict[str, str]:
 
 async def pages(
     transport: Transport, path: str, part: str, query: Iterable[tuple[str, str]] = ()
-) -> AsyncGenerator[Any, None]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """Give the elements of all pages, the next page when it is needed.
 
     Args:
@@ -51,7 +51,8 @@ async def pages(
     cursor: list[tuple[str, str]] = []
     while True:
         page = read_object((await transport.send(Request("GET", path, [*asked, *cursor]))).content)
-        if not isinstance(elements := page.get(part), list):
+        elements = page.get(part)
+        if not isinstance(elements, list) or not all(isinstance(element, dict) for element in elements):
             raise UnexpectedAnswer(f"What answers has no {part}.")
         for element in elements:
             yield element

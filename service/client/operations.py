@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from service.client.listing import JobFilter, pages, written
 from service.client.transport import Request, Transport
-from service.client.views import Failure, Job, JobHandle, read_job, read_object, read_view
+from service.client.views import Failure, Job, read_object, read_view
 
 _SLOW_S = 120.0
 """What a redrive of ten thousand jobs may take beyond the time of other calls."""
@@ -115,7 +115,7 @@ class Operations:
     async def dead(self) -> AsyncGenerator[DeadGroup, None]:
         """Give the groups of dead letters, the one with the latest failure first."""
         async for group in pages(self._transport, "/dead", "groups"):
-            yield read_view(DeadGroup, {**group, "latest": read_job(group["latest"], JobHandle(""))})
+            yield read_view(DeadGroup, group)
 
     async def redrive(
         self, *, dry_run: bool = False, limit: int | None = None, rate: float | None = None, **which: Unpack[JobFilter]

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from service.cli import main
 from service.client import ArqwayClient, Job, RawJson, Unavailable
+from service.settings import ServiceSettings
 from tests.conftest import RunWorker
-from tests.support.http_client import OpenClient
+from tests.support.http import served, service_settings
+from tests.support.http_client import OpenClient, behind_proxy, http_url
 from tests.support.http_jobs import JOBS
 from tests.support.processes import arqway
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
+from workers.settings import Settings
 
 SUBMIT_FAILING = ("submit", "report.generate", '{"user_id": 0}')
 Captured = pytest.CaptureFixture[str]
@@ -255,3 +260,37 @@ async def test_the_status_is_all_that_the_service_says(run: Run) -> None:
     told = await run("status", accepted.out.strip())
     assert json.loads(told.out)["kind"] == "test.sum"
     assert told.out.startswith('{\n  "id"')
+
+
+@pytest.mark.parametrize("command", [("status", "x"), ("list",), ("submit", "a.b", "{}"), ("queues",), ("watch", "x")])
+async def test_what_is_not_arqway_is_told_in_one_line(
+    nowhere: ServiceSettings, capsys: Captured, command: tuple[str, ...]
+) -> None:
+    """Some other program answers there, and well: that did not work out, exit code 1."""
+    async with served(PlainTextResponse("<html>Welcome!</html>"), nowhere) as other:
+        code = await asyncio.to_thread(main, [*command, "--url", other.url])
+    told = capsys.readouterr()
+    assert (code, told.out) == (1, "")
+    assert told.err == "arqway: What answers is not Arqway.\n"
+
+
+async def test_a_lost_answer_is_told_as_such(settings: Settings, capsys: Captured) -> None:
+    """The service broke off again and again: a submission may have been accepted, a question has no effect."""
+    async with behind_proxy(service_settings(settings), JOBS) as between:
+        url = http_url(between)
+        cutting = asyncio.create_task(cut_all_replies(between))
+        submitted = await asyncio.to_thread(main, ["submit", "test.sum", "[1]", "--url", url])
+        asked = await asyncio.to_thread(main, ["status", "x", "--url", url])
+        cutting.cancel()
+    first, second = capsys.readouterr().err.splitlines()
+    assert (submitted, asked) == (1, 1)
+    assert first.startswith(f"arqway: The service at {url} broke off: ")
+    assert first.endswith("; whether it took the request is not known")
+    assert "not known" not in second
+
+
+async def cut_all_replies(between: Proxy) -> None:
+    """Break every connection in the middle of its reply."""
+    while True:  # a connection lives for a moment only
+        between.cut_mid_reply()
+        await asyncio.sleep(0)

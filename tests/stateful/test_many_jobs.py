@@ -213,11 +213,12 @@ class ManyJobs(RuleBasedStateMachine):
     @precondition(lambda self: any(record.finished for record in self.world.records.values()))
     @rule(data=st.data())
     def outlive(self, data: st.DataObject) -> None:
-        """A job's record ends after its retention; its place in lists goes with the next tidying."""
-        ended = sorted(record.id for record in self.world.records.values() if record.finished)
-        job_id = data.draw(st.sampled_from(ended), label="job")
-        self.raw.delete(keys.record(job_id), keys.events(job_id))
-        self.ledger.gone.add(job_id)
+        """Records end in the order in which the jobs did; their places in lists go with the next tidying."""
+        ended = [record for record in self.world.records.values() if record.finished]
+        ended.sort(key=lambda record: (record.finished_ms or 0, record.id))
+        for record in ended[: data.draw(st.integers(1, len(ended)), label="records")]:
+            self.raw.delete(keys.record(record.id), keys.events(record.id))
+            self.ledger.gone.add(record.id)
 
     @rule(place=st.sampled_from([0.0, 0.5, 0.9]))
     def tidy(self, place: float) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from workers.client import Batches, BatchItem, JobQueue
 
 NOWHERE = "https://127.0.0.1:1/hook"
+_EACH = 8
 _LATER = timedelta(hours=1)
 _PAUSE = timedelta(milliseconds=200)
 
@@ -17,7 +18,7 @@ class Seeds(NamedTuple):
     """The ids of what there is."""
 
     jobs: list[str]
-    """One that succeeded, one that failed and has a delivery, one that waits for long."""
+    """Some that succeeded, some that failed and have a delivery, some that wait for long."""
     batches: list[str]
     reports: list[str]
 
@@ -29,13 +30,13 @@ async def sow(queue: JobQueue, tenant: str) -> Seeds:
         accepted = await queue.submit_json(kind, payload, tenant=tenant, delay=delay, callback_url=callback_url)
         return accepted.record.id
 
-    made, done = await submit("report.generate", b'{"user_id":5}'), await submit("test.sum", b"[1,2]")
-    failed = await submit("test.leaky", b'{"user_id":5}', callback_url=NOWHERE)
-    for job_id in (made, done, failed):
+    made = await submit("report.generate", b'{"user_id":5}')
+    ended = [made, *[await submit("test.sum", b"[1,2]") for _ in range(_EACH)]]
+    ended += [await submit("test.leaky", b'{"user_id":5}', callback_url=NOWHERE) for _ in range(_EACH)]
+    waiting = [await submit("test.sum", b"[3]", delay=_LATER) for _ in range(_EACH)]
+    for job_id in ended:
         await queue.wait(job_id, timeout_s=10)
-    return Seeds(
-        [done, failed, await submit("test.sum", b"[3]", delay=_LATER)], [await _one_batch(queue, tenant)], [made]
-    )
+    return Seeds(ended + waiting, [await _one_batch(queue, tenant)], [made])
 
 
 @asynccontextmanager

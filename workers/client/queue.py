@@ -11,7 +11,8 @@ from typing_extensions import Unpack
 from workers.catalogue import Catalogue
 from workers.client.cancellation import cancelled_result
 from workers.client.feed import EventFeed
-from workers.client.ids import fresh_ids, new_id
+from workers.client.ids import fresh_ids, successor_id
+from workers.client.ids import new_id as fresh_id
 from workers.client.submission import (
     SubmitOptions,
     accepted_record,
@@ -19,6 +20,7 @@ from workers.client.submission import (
     make_submission,
     moment_ms,
     refusal_error,
+    retry_error,
     strict_json,
 )
 from workers.contract import keys
@@ -28,10 +30,7 @@ from workers.contract.errors import (
     InvalidSubmission,
     JobChanged,
     JobFinished,
-    JobNotFinished,
     JobNotFound,
-    JobRetried,
-    NotUnique,
     WaitTimeout,
 )
 from workers.contract.record import JobRecord
@@ -265,23 +264,14 @@ class JobQueue:
             InvalidPayload, UnknownKind: The other payload cannot be used.
         """
         record = await self.read(job_id, tenant=tenant)
-        new_id = _retry_id(record)
+        new_id = successor_id(record.id) if record.batch else fresh_id()
         written = b"" if payload_json is None else self._envelope(record.kind, payload_json)
         answer = await self.catalogue.retry(
             job_id, new_id, record.tenant, envelope=written, delay_ms=delay_ms(delay), version=version
         )
-        match answer.reason:
-            case "accepted":
-                return await self.read(new_id)
-            case "live":
-                raise JobNotFinished(f"Job {job_id} has not finished yet.")
-            case "changed":
-                raise JobChanged
-            case "retried" | "duplicate":
-                raise JobRetried(job_id=answer.job_id or new_id)
-            case "unique":
-                raise NotUnique(job_id=answer.job_id)
-        raise JobNotFound(f"There is no job {job_id}, or what it was given is gone.")
+        if answer.reason != "accepted":
+            raise retry_error(answer, job_id)
+        return await self.read(new_id)
 
     def _envelope(self, kind: str, payload_json: bytes) -> bytes:
         job = self.registry.find(kind)
@@ -291,11 +281,3 @@ class JobQueue:
     async def ping(self) -> None:
         """Return if the store answers. Raises StoreUnavailable."""
         await self._store.ping()
-
-
-def _retry_id(record: JobRecord) -> str:
-    """Return the id of a job's retry: in a batch it tells the batch, as all ids of one do."""
-    if record.batch is None:
-        return new_id()
-    place, _, round_number = record.id.partition(".r")
-    return f"{place}.r{int(round_number or 0) + 1}"

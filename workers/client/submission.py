@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
+from workers.catalogue import Retried
 from workers.client.ids import new_id
 from workers.contract import keys
 from workers.contract.errors import (
@@ -16,6 +17,10 @@ from workers.contract.errors import (
     IdempotencyMismatch,
     InvalidPayload,
     InvalidSubmission,
+    JobChanged,
+    JobNotFinished,
+    JobNotFound,
+    JobRetried,
     NotUnique,
     QueueNotAllowed,
 )
@@ -114,6 +119,20 @@ def refusal_error(refusal: Refusal, job_id: str) -> ArqwayError:
         case "held":
             return IdempotencyHeld(retry_after_s=max(1, -(-refusal.wait_ms // 1000)))
     return DuplicateJob(f"A job with the id {job_id} exists already.")
+
+
+def retry_error(answer: Retried, job_id: str) -> ArqwayError:
+    """Return the error that tells why a final job was not submitted again."""
+    match answer.reason:
+        case "live":
+            return JobNotFinished(f"Job {job_id} has not finished yet.")
+        case "changed":
+            return JobChanged()
+        case "retried" | "duplicate":
+            return JobRetried(job_id=answer.job_id)
+        case "unique":
+            return NotUnique(job_id=answer.job_id)
+    return JobNotFound(f"There is no job {job_id}, or what it was given is gone.")
 
 
 def delay_ms(delay: timedelta | None) -> int:

@@ -31,6 +31,6 @@ leave_list(state, tenant, queue, kind, id)
 join_list('cancelled', tenant, queue, kind, r[8], id, retention)
 expire(id, retention)
 if r[9] then end_extras(id, tenant, kind, 'cancelled', now, retention) end
-wake_workers()
+write_accepted()
 write_all(now)
 return 'cancelled'

@@ -50,6 +50,6 @@ accept(now, new, tenant, kind, queue, queue_key, due, r[7] or '', envelope, { re
 redis.call('HSET', RECORD .. id, 'retried_as', new, 'version', r[2] + 1)
 leave_dead()
 if batch then leave_batch() end
-wake_workers()
+write_accepted()
 write_all(now)
 return { now, due, kind, queue, r[7] or '', batch or '', r[10] or '', r[11] or '', r[12] or '' }

@@ -79,7 +79,7 @@ local function settle(i)
   if more.max_attempts then put(fields, 'max_attempts', more.max_attempts) end
   add_event(tenant, id, state, r[4], more.event) -- before what follows from it: its batch's end, its callback
   leave_list('running', tenant, r[7], r[5], id)
-  if state ~= 'queued' then note_run_time(r[5], now - r[9]) end
+  if state ~= 'queued' then note_run_time(r[5], r[9]) end
   if terminal then finish(i, fields, more, r) else go_on(i, fields, more, r) end
   return 'settled'
 end
@@ -88,6 +88,6 @@ for i = 2, #ARGV, PER_JOB do answer[#answer + 1] = settle(i) end
 for queue, ids in pairs(ended) do call_with_many('ZREM', queue, ids) end
 if #dead_keys > 0 then call_with_many('DEL', dead_keys[1], dead_keys) end
 for queue, jobs in pairs(due) do wake(queue, jobs) end
-wake_workers()
+write_accepted()
 write_all(now)
 return answer

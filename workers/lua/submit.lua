@@ -14,7 +14,7 @@
 local PER_JOB, IDEMPOTENCY = 10, 'idempotency:'
 local now = clock(ARGV[1])
 local batch = ARGV[2] ~= '' and cjson.decode(ARGV[2]) or nil
-local answer, taken = { now }, {}
+local answer, taken, seen = { now }, {}, {}
 
 local function known(claim)
   local kept = redis.call('HMGET', IDEMPOTENCY .. claim.key, 'fingerprint', 'id', 'created_ms', 'due_ms', 'held_ms', 'answer')
@@ -31,6 +31,25 @@ local function remember(claim, id, due)
   redis.call('PEXPIRE', key, claim.life)
 end
 
+local function exist(ids)
+  local keys = {}
+  for n, id in ipairs(ids) do
+    keys[n * 3 - 2], keys[n * 3 - 1], keys[n * 3] = RECORD .. id, ENVELOPE .. id, RESULT .. id
+  end
+  for i = 1, #keys, 999 do
+    if redis.call('EXISTS', unpack(keys, i, math.min(i + 998, #keys))) > 0 then return true end
+  end
+  return false
+end
+
+local function ids_of_all()
+  local ids = {}
+  for i = 3, #ARGV, PER_JOB do ids[#ids + 1] = ARGV[i] end
+  return ids
+end
+
+local any_exists = exist(ids_of_all())
+
 -- Returns why a job cannot be accepted, or nil.
 local function refusal(i, more)
   local id = ARGV[i]
@@ -38,7 +57,7 @@ local function refusal(i, more)
     local found = known(more.idempotency)
     if found then return found end
   end
-  if redis.call('EXISTS', RECORD .. id, ENVELOPE .. id, RESULT .. id) > 0 then return 0 end
+  if seen[id] or any_exists and exist({ id }) then return 0 end
   if more and more.unique_key then
     local name = unique_name(ARGV[i + 8], ARGV[i + 1], more.unique_key)
     local holder = taken[name] or holder_of(name)
@@ -53,6 +72,7 @@ local function take(i, more)
   local due = at > 0 and at or now + tonumber(ARGV[i + 5])
   accept(now, ARGV[i], ARGV[i + 8], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], due, ARGV[i + 6], ARGV[i + 7], more)
   if more and more.idempotency then remember(more.idempotency, ARGV[i], due) end
+  seen[ARGV[i]] = true
   return due
 end
 
@@ -95,6 +115,6 @@ for i = 3, #ARGV, PER_JOB do
 end
 if #members > 0 then open_batch(members) end
 if batch and batch.idempotency and #members > 0 then remember(batch.idempotency, batch.id, now) end
-wake_workers()
+write_accepted()
 write_all(now)
 return answer

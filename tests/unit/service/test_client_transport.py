@@ -179,6 +179,28 @@ async def test_what_is_no_stream_is_told(stream: httpx.Response) -> None:
     assert len(between.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"jobs": "x"}, {"jobs": ["x"]}, {"groups": [{}], "jobs": [{}], "queues": [{}], "id": 7}, {"jobs": None}]
+)
+async def test_an_answer_that_cannot_be_read_is_told(body: dict[str, Any]) -> None:
+    """Every call says so, with the same error."""
+    between = Between(httpx.Response(200, json=body))
+    async with client(between) as api:
+        calls = [
+            api.get("j1"),
+            api.batch("b1"),
+            anext(api.list()),
+            anext(api.operations.dead()),
+            api.operations.queues(),
+            api.operations.pause("q"),
+            api.batches.cancel("b1"),
+            api.submit_many([]),
+        ]
+        for call in calls:
+            with pytest.raises(UnexpectedAnswer):
+                await call
+
+
 async def test_the_key_is_sent_and_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """Neither by a log at its most talkative, nor by the client's text, nor by an error's."""
     between = Between(httpx.Response(401, json={"code": "unauthenticated", "detail": "An API key is needed."}))

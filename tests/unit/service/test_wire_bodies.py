@@ -107,7 +107,9 @@ async def test_waiting_for_the_client_to_leave_has_no_limit(nowhere: ServiceSett
         await client.send(HEAD + b"1\r\n[\r\n")
         await wait_until(lambda: server.state.tasks, "the server has the head")
         await client.send(b"1\r\n]\r\n0\r\n\r\n")
-        assert (await client.answer()).content == b"still here"
+        answer = await client.answer()
+        assert answer.content == b"still here"
+        assert "connection" not in answer.headers
 
 
 async def test_a_request_behind_a_long_one_is_not_late(nowhere: ServiceSettings) -> None:

@@ -226,7 +226,7 @@ async def test_nothing_holds_a_connection_that_is_lost() -> None:
         b"5;" + b"x" * 10_000,
         b"0\r\nx: " + b"v" * 10_000,
         b"0\r\n" + b"x: v\r\n" * 2_000,
-        b"400\r\n" + b"a" * 1_024 + b"\r\n0\r\n" + b"x: v\r\n" * 2_000,
+        b"5000\r\n" + b"a" * 0x5000 + b"\r\n0\r\n" + b"x: v\r\n" * 2_000,
     ],
     ids=["extension", "trailer", "trailers", "trailers of a body"],
 )

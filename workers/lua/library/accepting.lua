@@ -1,7 +1,7 @@
 -- Makes a new job: record, envelope, place in the queue and in its list. Needs the library `lists`.
 
 local BATCH, BATCH_JOBS, UNIQUE, TAGS, TAG_NAMES = 'batch:', 'batch-jobs:', 'unique:', 'tag:', 'tags:'
-local woken = {}
+local envelopes, entries = {}, {} -- what all jobs put there is written by one command, at the script's end
 
 local function unique_name(tenant, kind, key)
   return UNIQUE .. tenant .. ':' .. kind .. ':' .. key
@@ -33,6 +33,14 @@ local function add_extras(id, tenant, kind, more, now)
   if more.unique_key then redis.call('SET', unique_name(tenant, kind, more.unique_key), id) end
 end
 
+local moment_id
+
+-- Returns the id of an event that no stream holds.
+local function now_id(now)
+  moment_id = moment_id or string.format('%d-0', now)
+  return moment_id
+end
+
 -- max_attempts: '' where only its worker knows; more: as for add_extras, or nil.
 local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts, envelope, more)
   local record, state = RECORD .. id, due > now and 'scheduled' or 'queued'
@@ -44,14 +52,24 @@ local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts
   end
   if tenant ~= DEFAULT_TENANT then redis.call('HSET', record, 'tenant', tenant) end
   if more then add_extras(id, tenant, kind, more, now) end
-  redis.call('SET', ENVELOPE .. id, envelope)
-  redis.call('ZADD', queue_key, due, id)
-  if state == 'queued' then woken[queue_key] = (woken[queue_key] or 0) + 1 end
+  local at, place = #envelopes, entries[queue_key]
+  envelopes[at + 1], envelopes[at + 2] = ENVELOPE .. id, envelope
+  if not place then
+    place = { queue = queue, due = 0 }
+    entries[queue_key] = place
+  end
+  place[#place + 1], place[#place + 2] = due, id
+  if state == 'queued' then place.due = place.due + 1 end
   join_list(state, tenant, queue, kind, now, id)
-  count(queue, 'submitted', 1)
-  tell(tenant, id, now .. '-0', state, '0')
+  tell(tenant, id, now_id(now), state, '0')
 end
 
-local function wake_workers()
-  for queue, jobs in pairs(woken) do wake(queue, jobs) end
+-- Called once, before write_all, by every script that may have accepted a job.
+local function write_accepted()
+  for i = 1, #envelopes, 1000 do redis.call('MSET', unpack(envelopes, i, math.min(i + 999, #envelopes))) end
+  for queue_key, place in pairs(entries) do
+    call_with_many('ZADD', queue_key, place)
+    count(place.queue, 'submitted', #place / 2)
+    wake(queue_key, place.due)
+  end
 end

@@ -42,13 +42,9 @@ local function count(queue, what, n)
   figures[what] = (figures[what] or 0) + n
 end
 
-local function note_run_time(kind, ms)
-  local noted = run_times[kind]
-  if noted then
-    noted[1], noted[2] = noted[1] + ms, noted[2] + 1
-  else
-    run_times[kind] = { ms, 1 }
-  end
+-- Notes an attempt of a kind that has ended: one of those that end at the same time will do.
+local function note_run_time(kind, started_ms)
+  run_times[kind] = started_ms
 end
 
 local function write_list(key, list)
@@ -82,14 +78,13 @@ local function write_counts(now)
   end
 end
 
--- A kind's usual run time is a moving average: each call moves it towards the mean of the attempts it ends.
-local function write_run_times()
+-- A kind's usual run time is a moving average: each call moves it towards that of an attempt that it ends.
+local function write_run_times(now)
   if next(run_times) == nil then return end
-  for kind, noted in pairs(run_times) do
-    local mean = noted[1] / noted[2]
-    local before = tonumber(redis.call('HGET', RUN_TIMES, kind) or mean)
-    local weight = 1 - (1 - RUN_TIME_WEIGHT) ^ noted[2]
-    redis.call('HSET', RUN_TIMES, kind, string.format('%.3f', before + (mean - before) * weight))
+  for kind, started_ms in pairs(run_times) do
+    local ms = now - started_ms
+    local before = tonumber(redis.call('HGET', RUN_TIMES, kind) or ms)
+    redis.call('HSET', RUN_TIMES, kind, string.format('%.3f', before + (ms - before) * RUN_TIME_WEIGHT))
   end
   redis.call('PEXPIRE', RUN_TIMES, RUN_TIMES_MS)
 end
@@ -98,6 +93,6 @@ end
 local function write_all(now)
   for key, list in pairs(lists) do write_list(key, list) end
   write_counts(now)
-  write_run_times()
+  write_run_times(now)
   write_feeds()
 end
