@@ -30,11 +30,11 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: JobState | None = None
-    kind: str | None = Field(None, max_length=200, examples=["report.generate"])
-    queue: str | None = Field(None, max_length=200)
-    tag: str | None = Field(None, max_length=128, examples=["march"])
-    batch: str | None = Field(None, max_length=128)
+    state: JobState | None = Field(None, description="Their state now")
+    kind: str | None = Field(None, max_length=200, description="Their kind", examples=["report.generate"])
+    queue: str | None = Field(None, max_length=200, description="The queue that they are in, or were in")
+    tag: str | None = Field(None, max_length=128, description="One of their tags", examples=["march"])
+    batch: str | None = Field(None, max_length=128, description="The id of their batch")
     fingerprint: str | None = Field(None, max_length=64, description="Of the failure; the last to fail comes first")
     created_from: Moment | None = Field(None, description="Accepted at this moment or later")
     created_to: Moment | None = Field(None, description="Accepted at this moment or earlier")

@@ -180,7 +180,8 @@ async def test_what_is_no_stream_is_told(stream: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"jobs": "x"}, {"jobs": ["x"]}, {"groups": [{}], "jobs": [{}], "queues": [{}], "id": 7}, {"jobs": None}]
+    "body",
+    [{}, {"jobs": "x"}, {"jobs": ["x"]}, {"groups": [{}], "jobs": [{}], "queues": [{}], "id": 7}, {"jobs": None}],
 )
 async def test_an_answer_that_cannot_be_read_is_told(body: dict[str, Any]) -> None:
     """Every call says so, with the same error."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from service.schemas.reports import report_view
+from workers.contract.pace import retry_after_s
 from workers.contract.record import Failure, JobRecord, Progress
 from workers.contract.states import JobState
-from workers.contract.pace import retry_after_s
 from workers.contract.view import job_view, timestamp
 
 RESULT = '{"user_id": 123, "report_url": "/reports/j1/file", "object_name": "123/v1.pdf", "pages": 2}'

@@ -93,7 +93,7 @@ async def test_both_secrets_of_the_tenant_sign() -> None:
         assert verify(tenant_secret(master, "acme"), headers, body) == headers["webhook-id"]
 
 
-@pytest.mark.parametrize("state", TERMINAL_STATES)
+@pytest.mark.parametrize("state", sorted(TERMINAL_STATES))
 def test_the_body_is_the_jobs_view(state: JobState) -> None:
     """``type`` and ``timestamp`` as Standard Webhooks has them, and the job as ``GET /jobs/{id}`` shows it."""
     failure = Failure("exception", "It failed.", error="E", detail="secret text", traceback="secret text")

@@ -23,13 +23,26 @@ class ReportRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    user_id: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1, description="Number of the customer")]
+    user_id: Annotated[
+        int, Field(strict=True, ge=0, le=2**63 - 1, description="Number of the customer", examples=[14048])
+    ]
+
+
+_EXAMPLE = {
+    "user_id": 14048,
+    "report_url": "/reports/0c2f7e6d9b1a4f4c8a51d3e2f6b7a890/file",
+    "object_name": "14048/v1.pdf",
+    "version": 1,
+    "pages": 2,
+    "bytes": 81_208,
+    "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+}
 
 
 class Report(BaseModel):
     """A finished report and where to get it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     user_id: int
     report_url: Annotated[str, Field(description="Where to download the PDF, relative to the service")]
