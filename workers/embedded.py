@@ -189,6 +189,7 @@ class EmbeddedServer:
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
             "stream-node-max-bytes": "256",
+            "hash-max-listpack-value": "1024",
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 

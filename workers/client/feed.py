@@ -13,6 +13,7 @@ from workers.backoff import Backoff
 from workers.contract.errors import StoreUnavailable
 from workers.contract.events import FeedEntry, FeedEvent, JobEvent, topics_of
 from workers.streams import FeedReader, Streams
+from workers.tasks import end
 
 logger = logging.getLogger("workers.client")
 
@@ -117,11 +118,7 @@ class EventFeed:
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = [task for task in (self._reading, self._interrupting) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end(task for task in (self._reading, self._interrupting) if task is not None)
         self._reading = self._interrupting = None
         self._refuse_newcomers(StoreUnavailable())
 

@@ -9,9 +9,9 @@ from typing import Any
 from workers.backoff import Backoff
 from workers.contract.errors import StoreUnavailable
 from workers.engine.claimer import Claimer, Found
-from workers.engine.tasks import end
 from workers.engine.wakeup import Wakeup
 from workers.executor import Executor
+from workers.tasks import end
 
 logger = logging.getLogger("workers.engine")
 

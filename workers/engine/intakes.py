@@ -3,7 +3,7 @@
 import asyncio
 
 from workers.engine.intake import Intake
-from workers.engine.tasks import end
+from workers.tasks import end
 
 
 class Intakes:

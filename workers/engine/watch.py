@@ -27,6 +27,7 @@ from workers.engine.heartbeat import BEATS, PERIOD_S, Heartbeat
 from workers.engine.tidier import Tidier
 from workers.engine.vitals import Vitals
 from workers.fleet import ArqHealth, Fleet
+from workers.tasks import end
 
 if TYPE_CHECKING:
     from workers.engine.intake import Intake
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from workers.engine.worker import JobWorker
 
 logger = logging.getLogger("workers.engine")
-
-_CANCEL_AGAIN_S = 0.1
 
 
 class Watch:
@@ -97,20 +96,12 @@ class Watch:
             await asyncio.wait([beating, stopped], return_when=asyncio.FIRST_COMPLETED)
             if beating.done():
                 beating.result()
-            await _end(beating)
-            await _end(tidying)
+            await end([beating, tidying])
             await self._heartbeat.stop(fleet)
         finally:
             if server is not None:
                 server.close()
             await redis.aclose(close_connection_pool=True)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended: a cancellation that comes while redis-py connects may be lost."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
 
 
 def watch_over(worker: "JobWorker", intake: "Intake", leases: "LeaseKeeper", queues: Sequence[str]) -> Watch:

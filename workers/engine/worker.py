@@ -33,7 +33,6 @@ from workers.engine.hooks import Hooks
 from workers.engine.intake import Intake
 from workers.engine.intakes import Intakes
 from workers.engine.leases import LeaseKeeper
-from workers.engine.tasks import end
 from workers.engine.wakeup import Wakeup
 from workers.engine.watch import watch_over
 from workers.entries import SettleAnswer
@@ -41,6 +40,7 @@ from workers.executor import Executor, Limits
 from workers.outcome import Outcome, Retention, Succeeded
 from workers.settings import Settings
 from workers.store import JobStore
+from workers.tasks import end
 from workers.webhooks.delivery import open_delivery
 
 logger = logging.getLogger("workers.engine")

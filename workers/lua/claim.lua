@@ -92,7 +92,7 @@ local function take(id, score)
     'token', token, 'version', r[7] + 1)
   leased[#leased + 1], leased[#leased + 2] = now + lease, id
   redis.call('SET', LEASE .. id, now + lease, 'PX', lease)
-  add_event(tenant, id, 'running', attempt)
+  add_event(tenant, id, 'running', attempt == 1 and '1' or attempt) -- a text need not be made twice
   local asked = abort and tonumber(redis.call('ZSCORE', ABORT, id) or 0) or 0
   local stale = asked > 0 and asked < tonumber(r[5]) -- it was meant for an earlier job of this id
   if stale then redis.call('ZREM', ABORT, id) end

@@ -28,7 +28,11 @@ _SETTINGS = {"DEFAULT_QUEUE", "DEFAULT_TENANT", "WEBHOOK_QUEUE", "WEBHOOK_KIND"}
 _SINGLE = {
     value
     for name, value in vars(keys).items()
-    if name.isupper() and name[0] != "_" and not name.endswith("_PREFIX") and name not in _SETTINGS
+    if name.isupper()
+    and isinstance(value, str)
+    and name[0] != "_"
+    and not name.endswith("_PREFIX")
+    and name not in _SETTINGS
 }
 _WORDS = ["job", "job-events", "job-cancel", "arq", "queue", "retry", "wake", "health-check", "default", "a", ".", ":"]
 

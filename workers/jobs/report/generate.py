@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from workers import DiscardJob, JobContext, RetryPolicy, job
 from workers.jobs.report.content import REPORT_VERSION, compose
@@ -28,7 +29,7 @@ class ReportRequest(BaseModel):
     ]
 
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "user_id": 14048,
     "report_url": "/reports/0c2f7e6d9b1a4f4c8a51d3e2f6b7a890/file",
     "object_name": "14048/v1.pdf",
