@@ -116,7 +116,7 @@ def running_server() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="arqway-bench-") as name:
         folder, port = Path(name), free_port()
         options = {"port": str(port), "bind": "127.0.0.1", "dir": name, "save": "", "appendonly": "no"}
-        options["stream-node-max-bytes"] = "256"  # as the embedded server and compose.yaml have it
+        options |= {"stream-node-max-bytes": "256", "hash-max-listpack-value": "1024"}  # as in compose.yaml
         words = [word for option, value in options.items() for word in (f"--{option}", value)]
         with processes.running([str(get_binary_path()), *words], folder, dict(os.environ), folder / "server.log"):
             server = Server(f"redis://127.0.0.1:{port}/0")

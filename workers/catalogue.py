@@ -15,7 +15,7 @@ from workers.contract.states import JobState
 from workers.script import Script, Value
 
 _SERVER_CLOCK = 0
-_LOOKS = 5_000
+_LOOKS = 2_500
 """Ids that one page looks at, at most: some 10 ms of the server's time."""
 
 

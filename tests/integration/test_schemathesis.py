@@ -81,13 +81,8 @@ def as_header(name: str, token: str) -> dict[str, Any]:
 
 async def schemathesis(url: str, configuration: Path, folder: Path) -> tuple[int, str]:
     """Run it, and return its exit code and what it prints."""
-    options = [
-        "--checks=all",
-        "--max-examples=8",
-        "--seed=1",
-        "--no-color",
-        f"--report-ndjson-path={folder / 'events.ndjson'}",
-    ]
+    report = f"--report-ndjson-path={folder / 'events.ndjson'}"
+    options = ["--checks=all", "--max-examples=8", "--seed=1", "--no-color", report]
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
         f"--config-file={configuration}",

@@ -41,18 +41,20 @@ def headers_of(*secrets: str, age_s: int = 0, body: bytes = BODY) -> dict[str, s
     }
 
 
-MESSAGES: dict[str, tuple[dict[str, str], bytes, bool]] = {
-    "signed": (headers_of(NEW), BODY, True),
-    "signed by another": (headers_of(OLD), BODY, False),
-    "signed by both": (headers_of(OLD, NEW), BODY, True),
-    "changed": (headers_of(NEW), BODY + b" ", False),
-    "renamed": ({**headers_of(NEW), "webhook-id": "msg_2"}, BODY, False),
-    "old": (headers_of(NEW, age_s=400), BODY, False),
-    "from the future": (headers_of(NEW, age_s=-400), BODY, False),
-    "without a time": ({**headers_of(NEW), "webhook-timestamp": "soon"}, BODY, False),
-    "unsigned": ({"webhook-id": "msg_1", "webhook-timestamp": str(int(time.time()))}, BODY, False),
-    "bare": ({}, BODY, False),
-}
+def messages() -> dict[str, tuple[dict[str, str], bytes, bool]]:
+    """Return messages of just now by name, each with whether it is ours."""
+    return {
+        "signed": (headers_of(NEW), BODY, True),
+        "signed by another": (headers_of(OLD), BODY, False),
+        "signed by both": (headers_of(OLD, NEW), BODY, True),
+        "changed": (headers_of(NEW), BODY + b" ", False),
+        "renamed": ({**headers_of(NEW), "webhook-id": "msg_2"}, BODY, False),
+        "old": (headers_of(NEW, age_s=400), BODY, False),
+        "from the future": (headers_of(NEW, age_s=-400), BODY, False),
+        "without a time": ({**headers_of(NEW), "webhook-timestamp": "soon"}, BODY, False),
+        "unsigned": ({"webhook-id": "msg_1", "webhook-timestamp": str(int(time.time()))}, BODY, False),
+        "bare": ({}, BODY, False),
+    }
 
 
 @pytest.fixture
@@ -68,10 +70,10 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", MESSAGES)
+@pytest.mark.parametrize("name", messages())
 def test_the_python_code_verifies(receiver: ModuleType, name: str) -> None:
     """It takes what we sign, also in a rotation, and nothing forged, changed or old."""
-    headers, body, ours = MESSAGES[name]
+    headers, body, ours = messages()[name]
     assert receiver.is_ours(headers, body) is ours
 
 
@@ -89,7 +91,8 @@ async def test_the_javascript_code_verifies(tmp_path: Path) -> None:
     if node is None:
         pytest.skip("there is no node on this machine")
     (tmp_path / "receiver.mjs").write_text(docs.blocks(PAGE, "javascript")[0], encoding="utf-8")
-    cases = [[headers, body.decode(), NEW] for headers, body, _ in MESSAGES.values()]
+    sent = messages().values()
+    cases = [[headers, body.decode(), NEW] for headers, body, _ in sent]
     (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     (tmp_path / "run.mjs").write_text(
         'import { readFileSync } from "node:fs"; import { isOurs } from "./receiver.mjs";\n'
@@ -99,7 +102,7 @@ async def test_the_javascript_code_verifies(tmp_path: Path) -> None:
     )
     code, output = await docs.run(node, "run.mjs", folder=tmp_path)
     assert code == 0, output
-    assert json.loads(output) == [ours for _, _, ours in MESSAGES.values()]
+    assert json.loads(output) == [ours for _, _, ours in sent]
 
 
 def test_the_example_is_signed_and_looks_like_ours() -> None:
