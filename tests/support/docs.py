@@ -257,7 +257,8 @@ def _parts_of_a_job() -> Comparison:
 def _moves() -> Comparison:
     moves = {(before.value, after.value) for before, states in TRANSITIONS.items() for after in states}
     begins, ends = {("[*]", "scheduled"), ("[*]", "queued")}, {(state.value, "[*]") for state in TERMINAL_STATES}
-    return edges(blocks(ARCHITECTURE, "mermaid")[0]), moves | begins | ends
+    (diagram,) = [block for block in blocks(ARCHITECTURE, "mermaid") if block.startswith("stateDiagram")]
+    return edges(diagram), moves | begins | ends
 
 
 def _dependencies() -> Comparison:
