@@ -121,7 +121,8 @@ def _drop_nulls(parameters: Iterable[dict[str, Any]]) -> None:
         kept = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
         if len(kept) == 1:
             parameter["schema"] = {**kept[0], **{name: word for name, word in schema.items() if name != "anyOf"}}
-        parameter["schema"].pop("title", None)
+        for word in ("title", "description"):  # the parameter itself has them
+            parameter["schema"].pop(word, None)
         if parameter["schema"].get("default", ...) in (None, []):
             del parameter["schema"]["default"]
 

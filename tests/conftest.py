@@ -20,7 +20,13 @@ RunWorker = Callable[..., AbstractAsyncContextManager[JobWorker]]
 _OUR_VARIABLES = ("ARQWAY_", "REDIS_URL")
 _FOR_TESTS = ("ARQWAY_TEST_", "ARQWAY_REQUIRE")
 
-pytest_plugins = ["tests.support.http", "tests.support.http_client", "tests.support.arq_workers", "tests.support.feeds"]
+pytest_plugins = [
+    "tests.support.http",
+    "tests.support.http_client",
+    "tests.support.arq_workers",
+    "tests.support.feeds",
+    "tests.support.by_hand",
+]
 
 
 def pytest_report_header() -> str:

@@ -33,6 +33,7 @@ from workers.contract.view import timestamp
 
 _TAGS: list[str | Enum] = ["batches"]
 _ROUTE = ":batch"
+_PACE = {"Retry-After": "1"}
 
 
 def add_batch_routes(router: APIRouter) -> None:
@@ -47,7 +48,7 @@ def add_batch_routes(router: APIRouter) -> None:
         operation_id="submit_batch",
         response_model=AcceptedBatchView,
         responses={
-            202: answer("What became of each job", "Location", "Idempotency-Replayed", links=BATCH_LINKS),
+            202: answer("What became of each", "Location", "Retry-After", "Idempotency-Replayed", links=BATCH_LINKS),
             **problems(*refusals, BatchRefused, IdempotencyMismatch, QueueFull, StoreUnavailable),
         },
         route_class_override=RawRoute,
@@ -81,7 +82,8 @@ async def submit_batch(
 
 async def read_batch(request: Request, batch_id: BatchIdPath) -> Response:
     """Return how many jobs of the batch are in each state, and how far it is."""
-    return json_answer(view_of(await batches_of(request).read(batch_id)))
+    batch = await batches_of(request).read(batch_id)
+    return json_answer(view_of(batch), headers=_PACE if batch.finished_ms is None else None)
 
 
 def view_of(batch: BatchRecord) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def _refuse_full(request: Request, asked: BatchRequest) -> None:
 
 
 def _located(request: Request, batch_id: str, view: dict[str, Any]) -> Response:
-    return json_answer(view, 202, {"Location": path_of(request, f"/batches/{batch_id}")})
+    return json_answer(view, 202, {"Location": path_of(request, f"/batches/{batch_id}"), **_PACE})
 
 
 def _accepted_view(accepted: AcceptedBatch) -> dict[str, Any]:
@@ -140,5 +142,8 @@ def _add(router: APIRouter, method: str, verb: str, endpoint: Any, model: Any) -
         tags=_TAGS,
         operation_id=endpoint.__name__,
         response_model=model,
-        responses={200: answer("How it is now"), **problems(BatchNotFound, StoreUnavailable)},
+        responses={
+            200: answer("As it is now", *(["Retry-After"] if method == "GET" else [])),
+            **problems(BatchNotFound, StoreUnavailable),
+        },
     )

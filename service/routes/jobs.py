@@ -245,7 +245,7 @@ def _add_submission(router: APIRouter, job: JobDefinition[Any, Any], view_name: 
         status_code=202,
         summary=job.summary or f"Submit {job.kind}",
         description="Accept the job and return at once. An accepted job is not lost.",
-        operation_id=f"submit_{job.kind}",
+        operation_id=f"submit_{view_name}",
         response_model=view,
         responses={
             202: answer("It is accepted", *SUBMITTED_HEADERS, links=job_links()),

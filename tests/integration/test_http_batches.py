@@ -137,3 +137,16 @@ async def test_an_unknown_batch_is_a_404(api: OpenApi) -> None:
         assert_problem(await client.get("/batches/nope"), 404, "batch_not_found")
         assert_problem(await client.post("/batches/nope:cancel"), 404, "batch_not_found")
         assert_problem(await client.post("/batches/nope:retry-failed"), 404, "batch_not_found")
+
+
+async def test_a_batch_says_when_to_ask_again(api: OpenApi) -> None:
+    """Its acceptance, and each look at it until it has finished, have a Retry-After; then none."""
+    async with api(JOBS) as client:
+        accepted = await client.post("/jobs:batch", json={"jobs": [{**GOOD, "delay": 60}]})
+        going = await client.get(accepted.headers["location"])
+        await client.post(f"{accepted.headers['location']}:cancel")
+        ended = await client.get(accepted.headers["location"])
+
+    assert accepted.headers["retry-after"] == going.headers["retry-after"] == "1"
+    assert ended.json()["finished_at"]
+    assert "retry-after" not in ended.headers

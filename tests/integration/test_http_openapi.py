@@ -1,13 +1,8 @@
 """The OpenAPI document: sound, complete, and true of what the service answers."""
 
-import re
-from collections.abc import Iterator
-from typing import Any
-
 import jsonschema_rs
 import pytest
 from fastapi import FastAPI
-from httpx import Response
 from pydantic import BaseModel, Field
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
@@ -17,13 +12,13 @@ from service.settings import ServiceSettings
 from tests.conftest import RunWorker
 from tests.support import http_jobs
 from tests.support.http import OpenApi, wait_for_state
+from tests.support.openapi import Document, check, find, fits, media, operations, walk
 from tests.support.webhook_jobs import NEW
 from workers import JobContext, Registry, job
 from workers.contract.callback import URL_CHARS
 from workers.jobs import JOBS
 from workers.webhooks.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
-Document = dict[str, Any]
 _WITHOUT_EXAMPLES = {"stream_job", "stream_batch", "stream_all", "download_report", "list_problems", "read_problem"}
 """Their answers are no JSON, or are examples themselves."""
 
@@ -37,48 +32,6 @@ def app(registry: Registry = JOBS, **changes: object) -> FastAPI:
 def document(request: pytest.FixtureRequest) -> Document:
     """The document, without keys and with them."""
     return app(auth=request.param).openapi()
-
-
-def operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Give method, path and what is said of each operation."""
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            yield method.upper(), path, operation
-
-
-def media(operation: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Give, for each body that is sent or answered, where it is, its media type, and what is said of it."""
-    for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
-        yield "request", media_type, body
-    for status, answer in operation["responses"].items():
-        for media_type, body in answer.get("content", {}).items():
-            yield status, media_type, body
-
-
-def fits(document: Document, schema: Any, value: Any) -> bool:
-    """Tell whether a value is as a schema of the document says."""
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "components": document["components"]}
-    return jsonschema_rs.validator_for(whole, validate_formats=True).is_valid(value)
-
-
-def walk(part: Any) -> Iterator[dict[str, Any]]:
-    """Give every object in a part of the document."""
-    match part:
-        case dict():
-            yield part
-            for value in part.values():
-                yield from walk(value)
-        case list():
-            for one in part:
-                yield from walk(one)
-
-
-def find(document: Document, pointer: str) -> Any:
-    """Return what a reference leads to. Raises KeyError."""
-    found: Any = document
-    for name in pointer.removeprefix("#/").split("/"):
-        found = found[name]
-    return found
 
 
 def test_the_document_is_openapi_3_1(document: Document) -> None:
@@ -208,19 +161,27 @@ async def cook_otherwise(ctx: JobContext, payload: dict[str, int]) -> list[int]:
     return []
 
 
+@job("batch")
+async def cook_for_many(ctx: JobContext, payload: list[int]) -> None:
+    """Have a kind that is named as a route is."""
+
+
 def test_a_kind_has_types_of_its_own() -> None:
-    """Payload, result and queues of each are in its route, also of two kinds whose names would be the same."""
-    document = app(Registry([cook, cook_otherwise])).openapi()
+    """Payload, result and queues of each are in its route, also of kinds whose names would be the same as others."""
+    document = app(Registry([cook, cook_otherwise, cook_for_many])).openapi()
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(names)) == len(names)
     schemas = document["components"]["schemas"]
     results = {}
     for kind in ("kitchen.cook_meal", "kitchen_cook.meal"):
         post = document["paths"][f"/jobs/{kind}"]["post"]
-        names = {
+        name, other = (
             post["responses"][status]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             for status in ("200", "202")
-        }
-        assert len(names) == 1
-        results[names.pop()] = kind
+        )
+        assert name == other
+        assert post["operationId"] == f"submit_{name}"
+        results[name] = kind
     assert results == {"KitchenCookMealJob": "kitchen.cook_meal", "KitchenCookMealJob2": "kitchen_cook.meal"}
     assert schemas["KitchenCookMealJob"]["properties"]["result"]["$ref"].endswith("/Dish")
     assert schemas["KitchenCookMealJob2"]["properties"]["result"]["items"] == {"type": "integer"}
@@ -292,39 +253,6 @@ _READ = (
     "/livez",
     "/readyz",
 )
-_TOLD = {"allow", "etag", "idempotency-replayed", "link", "location", "preference-applied", "retry-after", "vary"}
-"""Headers that a client acts on."""
-
-
-def check(document: Document, answer: Response) -> None:
-    """Compare an answer with the document, read so that what it does not name is forbidden."""
-    operation = operation_of(document, answer.request.method, answer.request.url.path)
-    said = operation["responses"].get(str(answer.status_code))
-    assert said, (answer.request.url, answer.status_code)
-    assert set(answer.headers) & _TOLD <= {name.lower() for name in said["headers"]}, answer.request.url
-    if "content" in said:
-        body = said["content"][answer.headers["content-type"]]
-        assert fits(closed(document), closed(body["schema"]), answer.json()), (answer.request.url, answer.text)
-
-
-def operation_of(document: Document, method: str, path: str) -> dict[str, Any]:
-    """Return what is said of the operation that a path belongs to: the one with the longest fixed text."""
-    found = [known for known in document["paths"] if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known), path)]
-    best = max(found, key=lambda known: len(re.sub(r"\{\w+\}", "", known)))
-    operation: dict[str, Any] = document["paths"][best][method.lower()]
-    return operation
-
-
-def closed(part: Any) -> Any:
-    """Return a part of the document with no objects that may have more than they say."""
-    match part:
-        case {"type": "object", "properties": _}:
-            return {"additionalProperties": False, **{name: closed(value) for name, value in part.items()}}
-        case dict():
-            return {name: closed(value) for name, value in part.items()}
-        case list():
-            return [closed(one) for one in part]
-    return part
 
 
 async def test_the_document_is_served_to_anybody(api: OpenApi) -> None:

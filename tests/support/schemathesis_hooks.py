@@ -19,13 +19,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         return
     said = json.dumps([case.path, case.query, case.body], default=str)
     digest = sha256(said.encode()).hexdigest()
-    if "Idempotency-Key" in case.headers:  # a key is for one content
-        case.headers["Idempotency-Key"] = digest
-    if "If-Match" in case.headers and digest < "8":  # a made-up one does nothing, but for half of them
-        case.headers["If-Match"] = "*"
+    _mend_headers(case, digest)
     _make_sense(case.query, digest)
-    if {"delay", "run_at"} & case.query.keys():  # who waits for such a job waits in vain
-        case.headers.pop("Prefer", None)
     body: Any = _with_whole_numbers(case.body)
     if case.operation.path == "/jobs:batch" and isinstance(body, dict):
         for number, item in enumerate(body["jobs"]):
@@ -34,6 +29,16 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
             item.pop("queue", None)
     if repr(body) != repr(case.body):  # what is assigned is validated anew, so nothing for nothing
         case.body = body
+
+
+def _mend_headers(case: schemathesis.Case[Any], digest: str) -> None:
+    """A key is for one content; a made-up If-Match does nothing; who waits for a job of later on waits in vain."""
+    if "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = digest
+    if "If-Match" in case.headers and digest < "8":  # one of two
+        case.headers["If-Match"] = "*"
+    if {"delay", "run_at"} & case.query.keys():
+        case.headers.pop("Prefer", None)
 
 
 def _make_sense(options: dict[str, Any], name: str) -> None:

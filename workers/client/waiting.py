@@ -30,8 +30,15 @@ async def reasons_for(record: JobRecord, queue: JobQueue, queues: Queues) -> lis
     workers = await queues.workers()
     views = {view.figures.name: view for view in await queues.all()}
     view = views.get(record.queue)
-    position = await queue.catalogue.position(record.queue, record.id)
-    return [*_own(record), *_of_queue(record, view), *_of_workers(record, workers), *_backlog(record, view, position)]
+    # A job whose time has come keeps its state until it is claimed.
+    due = record.state is JobState.QUEUED or (view is not None and record.due_ms <= view.now_ms)
+    position = await queue.catalogue.position(record.queue, record.id) if due else None
+    return [
+        *([] if due else _own(record)),
+        *_of_queue(record, view),
+        *_of_workers(record, workers, due),
+        *_backlog(view, position),
+    ]
 
 
 def _own(record: JobRecord) -> Iterator[Reason]:
@@ -46,19 +53,19 @@ def _of_queue(record: JobRecord, view: QueueStatus | None) -> Iterator[Reason]:
         yield Reason("queue_paused", f"The queue {record.queue} is paused.")
 
 
-def _of_workers(record: JobRecord, workers: Sequence[WorkerRecord]) -> Iterator[Reason]:
+def _of_workers(record: JobRecord, workers: Sequence[WorkerRecord], due: bool) -> Iterator[Reason]:
     serving = [worker for worker in workers if record.queue in worker.queues]
     knowing = [worker for worker in serving if record.kind in worker.kinds]
     if not serving:
         yield Reason("no_worker", f"No worker serves the queue {record.queue}.")
     elif not knowing:
         yield Reason("unknown_kind", f"No worker of this queue knows the kind {record.kind}.")
-    elif record.state is JobState.QUEUED and all(worker.running >= worker.max_jobs for worker in knowing):
+    elif due and all(worker.running >= worker.max_jobs for worker in knowing):
         yield Reason("workers_busy", "All slots of the workers that could run it were taken at their last beats.")
 
 
-def _backlog(record: JobRecord, view: QueueStatus | None, position: int | None) -> Iterator[Reason]:
-    if record.state is JobState.QUEUED and position is not None:
-        rate = view.out_rate if view else 0
+def _backlog(view: QueueStatus | None, position: int | None) -> Iterator[Reason]:
+    if position is not None:
+        rate = view.out_rate if view and view.figures.paused_ms is None else 0
         estimate = position / rate if rate > 0 else None
         yield Reason("backlog", f"{position} jobs of the queue are due before it.", None, position, estimate)

@@ -5,7 +5,7 @@
 -- ARGV[4] ids to look at, at most  ARGV[5] random number, from 0 to below 1
 -- Returns {ids looked at, ids removed}; or {} where another worker tidies
 
-local LISTS_MAX, PORTION, LIST_NAMES, TAG_NAMES = 20, 100, 'lists:', 'tags:'
+local LISTS, PORTION, LIST_NAMES, TAG_NAMES = 10, 100, 'lists:', 'tags:'
 local left, random, looked, removed = tonumber(ARGV[4]), tonumber(ARGV[5]), 0, 0
 
 local holder = redis.call('GET', 'tidier')
@@ -24,25 +24,25 @@ local function clear(key, place)
   until #gone * 10 <= #ids or left <= 0
 end
 
-local function tidy(key)
+local function tidy(key, names, name)
   clear(key, 0)
   local rest = redis.call('ZCARD', key)
   if rest > PORTION and left > 0 then clear(key, math.floor(random * rest)) end
-  return rest == 0
+  if rest == 0 then redis.call('SREM', names, name) end
 end
 
-local function key_of(names, tenant, name)
-  if names == TAG_NAMES then return 'tag:' .. tenant .. ':' .. name end
+local tenant = redis.call('SRANDMEMBER', 'tenants')
+if not tenant then return { 0, 0 } end
+local found = {}
+for _, name in ipairs(redis.call('SRANDMEMBER', LIST_NAMES .. tenant, LISTS)) do
   local state, queue, kind = string.match(name, '^([^\31]*)\31([^\31]*)\31(.*)$')
-  return 'jobs:' .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind
+  found[#found + 1] = { 'jobs:' .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind, LIST_NAMES .. tenant, name }
 end
-
-for n = 1, LISTS_MAX do
-  local tenant = redis.call('SRANDMEMBER', 'tenants')
-  if not tenant or left <= 0 then break end
-  local names = n % 2 == 1 and LIST_NAMES or TAG_NAMES
-  local name = redis.call('SRANDMEMBER', names .. tenant)
-  if name and tidy(key_of(names, tenant, name)) then redis.call('SREM', names .. tenant, name) end
-  if redis.call('EXISTS', LIST_NAMES .. tenant, TAG_NAMES .. tenant) == 0 then redis.call('SREM', 'tenants', tenant) end
+for _, tag in ipairs(redis.call('SRANDMEMBER', TAG_NAMES .. tenant, LISTS)) do
+  found[#found + 1] = { 'tag:' .. tenant .. ':' .. tag, TAG_NAMES .. tenant, tag }
 end
+for n = 1, #found do
+  if left > 0 then tidy(unpack(found[(n + math.floor(random * #found)) % #found + 1])) end
+end
+if redis.call('EXISTS', LIST_NAMES .. tenant, TAG_NAMES .. tenant) == 0 then redis.call('SREM', 'tenants', tenant) end
 return { looked, removed }
