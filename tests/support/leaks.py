@@ -18,7 +18,7 @@ _BOUNDED = (keys.WAKE_PREFIX, keys.LIST_NAMES_PREFIX, keys.TAG_NAMES_PREFIX, key
 
 
 def keys_without_owner(client: Redis) -> list[str]:
-    """Return keys that have no TTL and belong to no job that is still in a queue, to no batch of one, and to no queue."""
+    """Return keys that have no TTL and belong to no queue, to no job that is still in one, and to no batch of such."""
     found = [key.decode() for key in client.scan_iter(count=1000)]
     queues = [key for key in found if _is_queue(key)]
     live = {member.decode() for queue in queues for member in client.zrange(queue, 0, -1)}  # type: ignore[union-attr]
