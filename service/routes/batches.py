@@ -73,7 +73,7 @@ async def submit_batch(
     accepted = await batches_of(request).submit(items, atomic=asked.atomic, idempotency=claim)
     if accepted.replay is not None:
         kept = accepted.replay.answer
-        return read_answer(kept) if kept else replayed(_located(request, accepted.id, {"id": accepted.id}))
+        return read_answer(kept) if kept else replayed(await _rebuilt(request, accepted.id, len(asked.jobs)))
     answer = _located(request, accepted.id, _accepted_view(accepted))
     if claim:
         await queue_of(request).keep_answer(claim["key"], accepted.id, write_answer(answer))
@@ -121,6 +121,15 @@ def _refuse_full(request: Request, asked: BatchRequest) -> None:
 
 def _located(request: Request, batch_id: str, view: dict[str, Any]) -> Response:
     return json_answer(view, 202, {"Location": path_of(request, f"/batches/{batch_id}"), **_PACE})
+
+
+async def _rebuilt(request: Request, batch_id: str, asked: int) -> Response:
+    """Return the answer to a batch whose first one nobody got, since the service died before: its jobs as they are."""
+    queue = queue_of(request)
+    jobs = await queue.read_many(await queue.catalogue.batch_ids(batch_id))
+    items = [{"index": int(job.id.split(".")[1]), "id": job.id, "state": job.state.value} for job in jobs]
+    view = {"id": batch_id, "accepted": len(items), "refused": asked - len(items), "jobs": items}
+    return _located(request, batch_id, view)
 
 
 def _accepted_view(accepted: AcceptedBatch) -> dict[str, Any]:

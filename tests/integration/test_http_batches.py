@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from tests.conftest import RunWorker
 from tests.support.http import OpenApi, assert_problem
@@ -129,6 +130,23 @@ async def test_a_repeated_batch_is_answered_as_the_first(api: OpenApi) -> None:
     assert again.headers["idempotency-replayed"] == "true"
     assert_problem(other, 422, "idempotency_mismatch")
     assert len(listed) == 1
+
+
+async def test_a_batch_whose_answer_was_lost_is_told_of_again(api: OpenApi, redis_url: str) -> None:
+    """After the hold of a service that died, the request sent again names the jobs that were accepted."""
+    key = {"idempotency-key": "b1"}
+    async with api(JOBS) as client:
+        first = (await client.post("/jobs:batch", json={"jobs": [GOOD, WRONG, GOOD]}, headers=key)).json()
+        with Redis.from_url(redis_url) as redis:
+            (kept,) = redis.scan_iter("idempotency:*")
+            redis.hdel(kept, "answer")
+            held = await client.post("/jobs:batch", json={"jobs": [GOOD, WRONG, GOOD]}, headers=key)
+            redis.hset(kept, "held_ms", 1)
+        again = (await client.post("/jobs:batch", json={"jobs": [GOOD, WRONG, GOOD]}, headers=key)).json()
+
+    assert_problem(held, 409, "idempotency_held")
+    assert (again["accepted"], again["refused"]) == (2, 1)
+    assert again["jobs"] == [first["jobs"][0], first["jobs"][2]]
 
 
 async def test_an_unknown_batch_is_a_404(api: OpenApi) -> None:
