@@ -1,5 +1,6 @@
 """Fixtures of all tests. Each xdist worker has a server of its own, so a test may empty it."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -41,6 +42,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_OUR_VARIABLES) and not name.startswith(_FOR_TESTS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ARQWAY_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """A command that a test runs in this process logs to that test's own streams, and to no later one's."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if type(one) is logging.StreamHandler]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

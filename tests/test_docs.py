@@ -168,9 +168,7 @@ def test_the_readme_is_short_and_tests_run_all_of_it() -> None:
     """It has at most 150 lines, and shows no command that neither a test below runs nor the one of compose."""
     assert len(docs.text_of(docs.README).splitlines()) <= 150
     assert '"up", "--detach", "--build", "--scale"' in docs.text_of("tests/integration/test_compose.py")
-    run = (
-        r"(ARQWAY_JOBS=\S+ )?make up|make demo|curl .*|\.venv/bin/arqway (submit|watch) .*|docker compose (up|logs) .*"
-    )
+    run = r"(ARQWAY_JOBS=\S+ )?make (up|demo)|curl .*|\.venv/bin/arqway (submit|watch) .*|docker compose (up|logs) .*"
     assert [shown.command for shown in docs.sessions(docs.README) if not re.fullmatch(run, shown.command)] == []
 
 
