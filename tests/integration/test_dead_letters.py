@@ -1,5 +1,7 @@
 """Dead letters: jobs that failed for good, in groups, and how they are submitted again."""
 
+from typing import Any
+
 from tests.conftest import OpenQueue, RunWorker
 from tests.support.by_hand import ByHand
 from tests.support.jobs import Number
@@ -11,7 +13,7 @@ from workers.contract.record import JobRecord
 EVERYTHING = JobFilter()
 
 
-async def fail(by_hand: ByHand, count: int, fingerprint: str, **options: object) -> list[JobRecord]:
+async def fail(by_hand: ByHand, count: int, fingerprint: str, **options: Any) -> list[JobRecord]:
     """Return so many jobs that have failed in the same way."""
     records = await by_hand.submit(count, **options)
     await by_hand.run(JobState.FAILED, fingerprint=fingerprint)
@@ -59,9 +61,9 @@ async def test_a_group_forgets_jobs_that_are_gone(by_hand: ByHand) -> None:
     """Jobs whose records have ended count no more, and a group of such jobs alone is none."""
     records = [*await fail(by_hand, 3, "a1"), *await fail(by_hand, 2, "b2")]
     for record in records[:4]:
-        await by_hand.queue.redis.delete(keys.record(record.id))
+        await by_hand.redis.delete(keys.record(record.id))
     assert await groups(by_hand) == [("b2", 1)]
-    await by_hand.queue.redis.delete(keys.record(records[4].id))
+    await by_hand.redis.delete(keys.record(records[4].id))
     assert await groups(by_hand) == []
 
 

@@ -33,7 +33,7 @@ async def test_a_hundred_identical_requests_at_once_make_one_job(by_hand: ByHand
     assert len({answer.record.id for answer in answers}) == 1
     assert sum(answer.replay is None for answer in answers) == 1
     assert len({(answer.record.created_ms, answer.record.due_ms) for answer in answers}) == 1
-    assert await by_hand.queue.redis.zcard(keys.queue("default")) == 1
+    assert await by_hand.redis.zcard(keys.queue("default")) == 1
 
 
 async def test_the_same_key_for_another_request_is_refused(by_hand: ByHand) -> None:
@@ -88,14 +88,14 @@ async def test_an_answer_is_kept_for_its_own_request_only(by_hand: ByHand) -> No
     repeated = await post(by_hand.queue, key())
     assert repeated.replay is not None
     assert repeated.replay.answer == b""
-    assert await by_hand.queue.redis.exists("idempotency:unknown") == 0
+    assert await by_hand.redis.exists("idempotency:unknown") == 0
 
 
 async def test_a_key_outlives_the_record_of_its_job(by_hand: ByHand) -> None:
     """The life of a key does not depend on how long the job's record is kept: a late repetition makes no second job."""
     accepted = await post(by_hand.queue, key())
     await by_hand.run()
-    await by_hand.queue.redis.delete(keys.record(accepted.record.id))
+    await by_hand.redis.delete(keys.record(accepted.record.id))
     repeated = await post(by_hand.queue, key())
     assert repeated.record.id == accepted.record.id
     assert await by_hand.claim() == []

@@ -64,7 +64,7 @@ async def test_running_jobs_are_listed_whatever_their_leases(by_hand: ByHand) ->
     """A job that runs is listed as running, also when its lease has run out and nobody has rescued it yet."""
     await by_hand.submit(2)
     claims = await by_hand.claim()
-    await by_hand.queue.redis.zadd(keys.queue("default"), {claims[0].id: 1})
+    await by_hand.redis.zadd(keys.queue("default"), {claims[0].id: 1})
     assert set(await ids(by_hand, JobFilter(state=JobState.RUNNING))) == {claim.id for claim in claims}
     assert await ids(by_hand, JobFilter(state=JobState.QUEUED)) == []
 
@@ -72,7 +72,7 @@ async def test_running_jobs_are_listed_whatever_their_leases(by_hand: ByHand) ->
 async def test_jobs_are_listed_by_time(redis_url: str, by_hand: ByHand) -> None:
     """The earliest and the latest time are both within; the latest job comes first."""
     clock = iter([1_000, 2_000, 3_000])
-    store = JobStore(by_hand.queue.redis, clock=lambda: next(clock))
+    store = JobStore(by_hand.redis, clock=lambda: next(clock))
     for name in ("a", "b", "c"):
         await store.submit([submission(name, "default", "k", "default", 0, {})])
     assert await ids(by_hand) == ["c", "b", "a"]
@@ -95,7 +95,7 @@ async def test_jobs_of_a_batch_are_listed_in_its_order(by_hand: ByHand) -> None:
 
 async def test_ids_of_one_moment_are_each_on_one_page(by_hand: ByHand) -> None:
     """Jobs of one millisecond, with ids in upper and lower case, are listed once each, in the order of their bytes."""
-    store = JobStore(by_hand.queue.redis, clock=lambda: 5_000)
+    store = JobStore(by_hand.redis, clock=lambda: 5_000)
     names = [f"{letter}{n}" for n in range(40) for letter in "aAzZ09"]
     many = [submission(name, "default", f"kind{n % 3}", "default", 0, {}) for n, name in enumerate(names)]
     await store.submit(many)
@@ -117,7 +117,7 @@ async def test_pages_hold_while_jobs_come_and_move_on(by_hand: ByHand) -> None:
         claims = await by_hand.claim(4)
         await by_hand.end(*claims[:2])
         if seen[-1:] and len(seen) == 8:
-            await by_hand.queue.redis.delete(keys.record(seen[-1]))
+            await by_hand.redis.delete(keys.record(seen[-1]))
     assert len(seen) == len(set(seen))
     assert set(seen) == there
 
@@ -137,7 +137,7 @@ async def test_a_job_whose_record_is_gone_is_passed_over(by_hand: ByHand) -> Non
     records = await by_hand.submit(6)
     await by_hand.run()
     for record in records[3:5]:
-        await by_hand.queue.redis.delete(keys.record(record.id))
+        await by_hand.redis.delete(keys.record(record.id))
     page = await Listing(by_hand.queue).page(EVERYTHING, limit=4)
     assert sorted(record.id for record in page.jobs) == sorted(records[n].id for n in (0, 1, 2, 5))
     assert page.cursor is None
@@ -160,8 +160,8 @@ async def test_an_id_that_a_stock_producer_uses_again_is_one_job(by_hand: ByHand
     """When stock arq puts an ended job's id into the queue again the id is listed once, as the job that it is now."""
     (old,) = await by_hand.submit(job_id="again", tags=["t"])
     await by_hand.run()
-    await by_hand.queue.redis.set(keys.envelope(old.id), b'{"t":null,"f":"stock","a":[],"k":{},"et":null}')
-    await by_hand.queue.redis.zadd(keys.queue("default"), {old.id: 1})
+    await by_hand.redis.set(keys.envelope(old.id), b'{"t":null,"f":"stock","a":[],"k":{},"et":null}')
+    await by_hand.redis.zadd(keys.queue("default"), {old.id: 1})
     (claim,) = await by_hand.claim()
     assert claim.kind == "stock"
     assert await ids(by_hand) == await ids(by_hand, JobFilter(state=JobState.RUNNING)) == ["again"]
@@ -171,7 +171,7 @@ async def test_an_id_that_a_stock_producer_uses_again_is_one_job(by_hand: ByHand
 @pytest.mark.parametrize("accepted", ["NaN", "-5", "1e300", '"soon"', "null", "1.5", "9e15"])
 async def test_a_stock_producers_odd_time_harms_nobody(by_hand: ByHand, accepted: str) -> None:
     """Whatever a stock envelope says of its time, its job is claimed and listed, and so are the others of the queue."""
-    redis = by_hand.queue.redis
+    redis = by_hand.redis
     await redis.set(keys.envelope("odd"), b'{"t":null,"f":"stock","a":[],"k":{},"et":%b}' % accepted.encode())
     await redis.zadd(keys.queue("default"), {"odd": 1})
     await by_hand.submit(job_id="even")
@@ -221,4 +221,4 @@ async def test_a_list_does_not_grow_with_the_number_of_tags(by_hand: ByHand) -> 
     """The names of tags, of which there may be as many as jobs, are apart from those that a list of jobs reads."""
     for n in range(5):
         await by_hand.submit(tags=[f"customer{n}"])
-    assert await by_hand.queue.redis.scard("lists:default") == 1
+    assert await by_hand.redis.scard("lists:default") == 1

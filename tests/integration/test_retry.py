@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from workers.contract.states import JobState
 ENDS = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]
 
 
-async def ended(by_hand: ByHand, state: JobState = JobState.FAILED, **options: object) -> JobRecord:
+async def ended(by_hand: ByHand, state: JobState = JobState.FAILED, **options: Any) -> JobRecord:
     """Return a job that has ended."""
     (record,) = await by_hand.submit(**options)
     await by_hand.run(state)
@@ -119,7 +120,7 @@ async def test_a_job_that_is_not_there_is_not_retried(by_hand: ByHand) -> None:
         await by_hand.queue.retry("nobody")
     with pytest.raises(JobNotFound):
         await by_hand.queue.retry(old.id, tenant="acme")
-    await by_hand.queue.redis.hdel(keys.record(old.id), "envelope")
+    await by_hand.redis.hdel(keys.record(old.id), "envelope")
     with pytest.raises(JobNotFound):
         await by_hand.queue.retry(old.id)
 

@@ -1,6 +1,7 @@
 """Lists do not keep jobs that are gone, and never lose one that is there."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -12,24 +13,25 @@ from workers import Registry
 from workers.contract import keys
 from workers.contract.errors import StoreUnavailable
 from workers.engine.tidier import Tidier
+from workers.tasks import end
 
 ENDED = "jobs:succeeded:default:default:hand.first"
 
 
-async def make(by_hand: ByHand, count: int, *, gone: slice, **options: object) -> set[str]:
+async def make(by_hand: ByHand, count: int, *, gone: slice, **options: Any) -> set[str]:
     """Let jobs end and the records of some of them, and return the others."""
     records = [record.id for record in await by_hand.submit(count, **options)]
     await by_hand.run()
-    listed = [job_id.decode() for job_id in await by_hand.queue.redis.zrange(ENDED, 0, -1)]
+    listed = [job_id.decode() for job_id in await by_hand.redis.zrange(ENDED, 0, -1)]
     assert set(records) <= set(listed)
     for job_id in listed[gone]:
-        await by_hand.queue.redis.delete(keys.record(job_id))
+        await by_hand.redis.delete(keys.record(job_id))
     return set(listed) - set(listed[gone])
 
 
 async def listed(by_hand: ByHand, key: str = ENDED) -> set[str]:
     """Return the ids that a list holds."""
-    return {job_id.decode() for job_id in await by_hand.queue.redis.zrange(key, 0, -1)}
+    return {job_id.decode() for job_id in await by_hand.redis.zrange(key, 0, -1)}
 
 
 async def test_jobs_that_are_gone_leave_their_lists(by_hand: ByHand) -> None:
@@ -59,7 +61,7 @@ async def test_lists_by_tag_are_tidied_and_forgotten(by_hand: ByHand) -> None:
     await by_hand.submit(1, tags=["kept"])
     await by_hand.run()
     kept = {record.id for record in (await by_hand.submit(1, tags=["kept"]))}
-    redis = by_hand.queue.redis
+    redis = by_hand.redis
     for key in await redis.keys("job:*"):
         if key.decode().removeprefix("job:") not in kept:
             await redis.delete(key)
@@ -77,7 +79,7 @@ async def test_lists_by_tag_are_tidied_and_forgotten(by_hand: ByHand) -> None:
 async def test_one_worker_at_a_time_tidies(by_hand: ByHand) -> None:
     """While one worker has the office others do nothing; when it has not come for a while another one takes over."""
     there = await make(by_hand, 120, gone=slice(60))
-    catalogue, redis = by_hand.queue.catalogue, by_hand.queue.redis
+    catalogue, redis = by_hand.queue.catalogue, by_hand.redis
     assert await catalogue.tidy("first", office_ms=60_000, count=10, random=0) is not None
     assert await Tidier("second").tidy(catalogue) == 0
     assert 30_000 < await redis.pttl(keys.TIDIER) <= 60_000
@@ -102,7 +104,7 @@ async def test_a_tidy_server_costs_one_call_a_round(by_hand: ByHand) -> None:
 
 
 async def _calls(by_hand: ByHand) -> dict[str, int]:
-    told = await by_hand.queue.redis.info("commandstats")
+    told = await by_hand.redis.info("commandstats")
     return {name: told.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "exists")}
 
 
@@ -136,9 +138,7 @@ async def test_tidying_outlasts_an_outage(by_hand: ByHand, monkeypatch: pytest.M
         return await listed(by_hand) == there
 
     await wait_until(is_tidy, "the tidier has come back")
-    running.cancel()
-    await asyncio.wait([running])
-    assert running.cancelled()
+    await end([running])
 
 
 async def test_no_job_leaves_a_list_while_others_come_and_go(
@@ -160,7 +160,6 @@ async def test_no_job_leaves_a_list_while_others_come_and_go(
         done.set()
         await tidying
     found = {
-        job_id.decode()
-        for job_id in await by_hand.queue.redis.zrange("jobs:succeeded:default:default:test.double", 0, -1)
+        job_id.decode() for job_id in await by_hand.redis.zrange("jobs:succeeded:default:default:test.double", 0, -1)
     }
     assert found == {record.id for record in records} == await listed(by_hand, "tag:default:t")

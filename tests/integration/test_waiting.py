@@ -34,7 +34,7 @@ async def beat(
         id="w", host="h", pid=1, version="1", queues=queues, kinds=kinds, max_jobs=10, running=running
     )
     health = ArqHealth("arq:queue:health-check", "arq:queue", "", 60_000)
-    await Fleet(by_hand.queue.redis).beat(worker, life_ms=60_000, arq_health=health)
+    await Fleet(by_hand.redis).beat(worker, life_ms=60_000, arq_health=health)
 
 
 async def test_a_job_for_later_is_scheduled(by_hand: ByHand) -> None:

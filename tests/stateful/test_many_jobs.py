@@ -71,7 +71,7 @@ class ManyJobs(RuleBasedStateMachine):
         self.raw.flushall()
         self.store = JobStore(self.redis, clock=lambda: self.now_ms)
         self.catalogue = Catalogue(self.redis, clock=lambda: self.now_ms)
-        self.queue = JobQueue(self.store, Registry([]), Settings(redis_url=url))  # type: ignore[arg-type]
+        self.queue = JobQueue(self.store, Registry([]), Settings(redis_url=url))
         self.ledger = Ledger()
         self.claims: list[Claim] = []
         self.made = 0

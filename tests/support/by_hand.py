@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from secrets import token_hex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -39,9 +39,14 @@ class ByHand(NamedTuple):
     queue: JobQueue
     store: JobStore
 
-    async def submit(self, count: int = 1, **options: object) -> list[JobRecord]:
+    @property
+    def redis(self) -> Any:
+        """The client's connections: a look at the server that goes past our own code."""
+        return self.queue.redis
+
+    async def submit(self, count: int = 1, **options: Any) -> list[JobRecord]:
         """Submit jobs of the first kind, one after the other."""
-        return [await self.queue.submit(first, Number(value=n), **options) for n in range(count)]  # type: ignore[arg-type]
+        return [await self.queue.submit(first, Number(value=n), **options) for n in range(count)]
 
     async def claim(self, want: int = 100, queue: str = "default") -> list[Claim]:
         """Begin what is due."""

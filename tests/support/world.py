@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-from redis import Redis
+from typing import Any
 
 from workers.client import JobFilter
 from workers.contract import keys
@@ -29,14 +28,14 @@ class World:
     running: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, client: "Redis") -> "World":
+    def read(cls, client: Any) -> "World":
         """Read everything."""
         world = cls()
         for key in sorted(found.decode() for found in client.scan_iter(count=1000)):
             world._take(client, key)
         return world
 
-    def _take(self, client: "Redis", key: str) -> None:
+    def _take(self, client: Any, key: str) -> None:
         prefix, _, rest = key.partition(":")
         match f"{prefix}:":
             case keys.RECORD_PREFIX:

@@ -30,7 +30,7 @@ field               value
 ``retry_of``        id of the final job that was submitted again as this one
 ``retried_as``      id of the job that this final one was submitted again as
 ``attempts``        JSON list: attempts that were followed by another one, ``AttemptRecord``; the last few
-``extras``          1 where it has a batch, tags, a unique key, a deadline, a callback or a ``retry_of``
+``extras``          1 where it has a batch, tags, a unique key, a deadline, a callback, steps or a ``retry_of``
 ``envelope``        what was in ``arq:job:{id}``, kept when the job has ended
 ==================  ==================================================================================
 """

@@ -1,5 +1,5 @@
 -- Lists the groups of a tenant's dead letters, the one with the latest failure first. A group is those whose failures have
--- the same fingerprint. On the way it forgets those whose records are gone: they failed first, so they come first.
+-- the same fingerprint. On the way it forgets those at both ends whose records are gone: mostly the first to fail.
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] tenant  ARGV[3] groups to pass over  ARGV[4] groups to list
 -- Returns {groups in all, then for each: fingerprint, jobs in it, first failure (ms), latest failure (ms), latest job's id}
 
@@ -7,9 +7,9 @@ local PORTION, FORGOTTEN_MAX = 100, 2000
 local tenant, skip, limit, forgotten = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), 0
 local groups = 'dead-groups:' .. tenant
 
-local function forget_gone(group)
+local function forget_gone(group, ...)
   repeat
-    local ids, gone = redis.call('ZRANGE', group, 0, PORTION - 1), {}
+    local ids, gone = redis.call('ZRANGE', group, 0, PORTION - 1, ...), {}
     for _, id in ipairs(ids) do
       if redis.call('EXISTS', RECORD .. id) == 1 then break end
       gone[#gone + 1] = id
@@ -25,6 +25,7 @@ while listed < limit do
   if not fingerprint then break end
   local group = 'dead:' .. tenant .. ':' .. fingerprint
   forget_gone(group)
+  forget_gone(group, 'REV')
   local first = redis.call('ZRANGE', group, 0, 0, 'WITHSCORES')
   local last = redis.call('ZRANGE', group, -1, -1, 'WITHSCORES')
   if first[1] then

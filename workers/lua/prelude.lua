@@ -61,7 +61,6 @@ local function call_with_many(command, key, arguments)
   end
 end
 
-
 -- Wakes up to `jobs` idle workers of a queue. The list is capped: a token means "look", not "here is one job".
 local function wake(queue, jobs)
   local list = 'wake:' .. queue

@@ -52,14 +52,14 @@ local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts
   end
   if tenant ~= DEFAULT_TENANT then redis.call('HSET', record, 'tenant', tenant) end
   if more then add_extras(id, tenant, kind, more, now) end
-  local at, place = #envelopes, entries[queue_key]
-  envelopes[at + 1], envelopes[at + 2] = ENVELOPE .. id, envelope
-  if not place then
-    place = { queue = queue, due = 0 }
-    entries[queue_key] = place
+  local n, entry = #envelopes, entries[queue_key]
+  envelopes[n + 1], envelopes[n + 2] = ENVELOPE .. id, envelope
+  if not entry then
+    entry = { queue = queue, due = 0 }
+    entries[queue_key] = entry
   end
-  place[#place + 1], place[#place + 2] = due, id
-  if state == 'queued' then place.due = place.due + 1 end
+  entry[#entry + 1], entry[#entry + 2] = due, id
+  if state == 'queued' then entry.due = entry.due + 1 end
   join_list(state, tenant, queue, kind, now, id)
   tell(tenant, id, now_id(now), state, '0')
 end
@@ -67,9 +67,9 @@ end
 -- Called once, before write_all, by every script that may have accepted a job.
 local function write_accepted()
   for i = 1, #envelopes, 1000 do redis.call('MSET', unpack(envelopes, i, math.min(i + 999, #envelopes))) end
-  for queue_key, place in pairs(entries) do
-    call_with_many('ZADD', queue_key, place)
-    count(place.queue, 'submitted', #place / 2)
-    wake(queue_key, place.due)
+  for queue_key, entry in pairs(entries) do
+    call_with_many('ZADD', queue_key, entry)
+    count(entry.queue, 'submitted', #entry / 2)
+    if entry.due > 0 then wake(queue_key, entry.due) end
   end
 end
