@@ -152,6 +152,7 @@ async def test_the_failed_jobs_of_a_batch_are_retried_in_their_places(by_hand: B
     assert sum(await asyncio.gather(*(batches.retry_failed(accepted.id) for _ in range(2)))) == 3
     batch = await batches.read(accepted.id)
     assert (counts(batch), batch.total, batch.finished_ms) == ({"queued": 3, "succeeded": 2}, 5, None)
+    assert [await by_hand.redis.pttl(f"{prefix}:{accepted.id}") for prefix in ("batch", "batch-jobs")] == [-1, -1]
     jobs = [record.id async for record in Listing(by_hand.queue).all(JobFilter(batch=accepted.id))]
     failed = {claim.id for claim in claims[:3]}
     assert set(jobs) == {f"{job_id}.r1" for job_id in failed} | {claim.id for claim in claims[3:]}

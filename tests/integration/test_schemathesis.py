@@ -27,6 +27,8 @@ from workers.settings import Settings
 
 CONFIGURATION = ROOT / "tests" / "support" / "schemathesis.toml"
 SECRET = "whsec_" + "bmV3" * 8
+BY_CHANCE = {"POST /jobs/{job_id}:cancel", "POST /jobs/{job_id}:retry"}
+"""They succeed where a job still waits, or was not retried before, when they come to it."""
 NEVER = {"GET /reports/{task_id}/file", "POST /jobs/{job_id}/deliveries:redeliver"}
 """Operations that cannot succeed here: nobody stores a report, and no delivery ends."""
 
@@ -57,7 +59,8 @@ async def test_the_service_keeps_to_its_document(
     assert code == 0, output
     answered = statuses(tmp_path / "events.ndjson")
     operations = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
-    assert {name for name in operations if not answered[name] & set(range(200, 300))} == NEVER
+    unreached = {name for name in operations if not answered[name] & set(range(200, 300))}
+    assert unreached - BY_CHANCE == NEVER
 
 
 def configure(folder: Path, seeds: Seeds, tokens: dict[str, str]) -> Path:
