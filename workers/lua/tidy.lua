@@ -15,9 +15,12 @@ redis.call('SET', 'tidier', ARGV[2], 'PX', ARGV[3])
 -- Looks at the jobs from a place of a list on, for as long as many of them are gone.
 local function clear(key, place)
   repeat
-    local ids, gone = redis.call('ZRANGE', key, place, place + math.min(PORTION, left) - 1), {}
-    for _, id in ipairs(ids) do
-      if redis.call('EXISTS', RECORD .. id) == 0 then gone[#gone + 1] = id end
+    local ids, records, gone = redis.call('ZRANGE', key, place, place + math.min(PORTION, left) - 1), {}, {}
+    for n, id in ipairs(ids) do records[n] = RECORD .. id end
+    if #ids > 0 and redis.call('EXISTS', unpack(records)) < #ids then -- mostly one command will do
+      for n, id in ipairs(ids) do
+        if redis.call('EXISTS', records[n]) == 0 then gone[#gone + 1] = id end
+      end
     end
     call_with_many('ZREM', key, gone)
     left, looked, removed = left - #ids, looked + #ids, removed + #gone
