@@ -16,6 +16,7 @@ from workers.client import JobFilter, Listing
 from workers.client.listing import JobPage, _read_cursor
 from workers.contract import keys
 from workers.contract.errors import InvalidCursor
+from workers.contract.record import JobRecord
 from workers.contract.states import JobState
 from workers.entries import BatchOpening
 from workers.store import JobStore
@@ -130,6 +131,20 @@ async def test_a_page_of_a_state_holds_nothing_else(by_hand: ByHand) -> None:
     await by_hand.run()
     await by_hand.submit(1)
     assert await Listing(by_hand.queue).page(queued, limit=4, cursor=page.cursor) == JobPage([], None)
+
+
+async def test_a_job_that_moves_on_just_now_is_on_no_page(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that leaves the state after its id was found, before its record is read, is not shown in another one."""
+    await by_hand.submit(3)
+    read_many = by_hand.queue.read_many
+
+    async def read_later(ids: list[str]) -> list[JobRecord]:
+        await by_hand.end(*await by_hand.claim(2))
+        return await read_many(ids)
+
+    monkeypatch.setattr(by_hand.queue, "read_many", read_later)
+    page = await Listing(by_hand.queue).page(JobFilter(state=JobState.QUEUED), limit=10)
+    assert [record.state for record in page.jobs] == [JobState.QUEUED]
 
 
 async def test_a_job_whose_record_is_gone_is_passed_over(by_hand: ByHand) -> None:

@@ -121,25 +121,6 @@ async def test_the_others_go_on(by_hand: ByHand) -> None:
     assert len(await by_hand.claim(queue="slow")) == 1
 
 
-async def test_resuming_wakes_idle_workers(run_worker: RunWorker, open_jobs: OpenQueue) -> None:
-    """Jobs that waited in a paused queue begin when it goes on, though its worker would not look for a minute."""
-    registry = Registry([double])
-    async with run_worker(registry, poll_s=60), open_jobs(registry) as jobs:
-        queues = Queues(jobs)
-        await jobs.wait((await jobs.submit(double, Number(value=1))).id, timeout_s=5)
-        await queues.pause("default", paused=True)
-        records = [await jobs.submit(double, Number(value=n)) for n in range(3)]
-        await wait_until(lambda: _woken(jobs), "the worker has looked")
-        assert {(await jobs.read(record.id)).state for record in records} == {JobState.QUEUED}
-        await queues.pause("default", paused=False)
-        for record in records:
-            assert (await jobs.wait(record.id, timeout_s=5)).state is JobState.SUCCEEDED
-
-
-async def _woken(jobs: JobQueue) -> bool:
-    return not await jobs.redis.exists(keys.wake("default"))
-
-
 async def test_a_worker_looks_at_a_paused_queue_no_more_than_at_an_empty_one(
     run_worker: RunWorker, open_jobs: OpenQueue
 ) -> None:

@@ -19,14 +19,16 @@ _CALLS = 50
 """In a row, before others have their turn."""
 _MANY = 0.1
 """Of those looked at: where more are gone than that, still more may be."""
-_OFFICE_MS = int(PERIOD_S * BEATS * 1000)
+_TIDY_S = PERIOD_S * 6
+"""From one round to the next where nothing was gone."""
+_OFFICE_MS = int(_TIDY_S * BEATS * 1000)
 
 
 class Tidier:
     """Tidies for one worker.
 
     Args:
-        worker_id: Holds the office of tidying, until it misses as many rounds as a lost worker misses beats.
+        worker_id: Holds the office of tidying, for some rounds longer than it comes to tidy.
     """
 
     def __init__(self, worker_id: str) -> None:
@@ -35,13 +37,15 @@ class Tidier:
     async def run(self, catalogue: Catalogue) -> None:
         """Tidy until cancelled. Redis may come and go."""
         while True:
+            pause_s = PERIOD_S
             try:
-                await self.tidy(catalogue)
+                if await self.tidy(catalogue) == 0:
+                    pause_s = _TIDY_S
             except StoreUnavailable:
                 pass
             except Exception:
                 logger.exception("Arqway itself failed to tidy the lists of jobs; please report this")
-            await asyncio.sleep(PERIOD_S)
+            await asyncio.sleep(pause_s)
 
     async def tidy(self, catalogue: Catalogue) -> int:
         """Look at some lists, and at more while many of their jobs are gone; return how many ids were removed."""

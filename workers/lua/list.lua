@@ -127,7 +127,6 @@ check(asked.from_ms, 'created_ms', function(ms) return tonumber(ms) >= asked.fro
 check(asked.to_ms, 'created_ms', function(ms) return tonumber(ms) <= asked.to_ms end)
 if asked.fingerprint then
   check('failed', 'state')
-  check(false, 'retried_as')
   if asked.source ~= 'dead' then check(true, 'failure', has_fingerprint) end
 end
 

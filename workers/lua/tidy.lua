@@ -12,16 +12,22 @@ local holder = redis.call('GET', 'tidier')
 if holder and holder ~= ARGV[2] then return {} end
 redis.call('SET', 'tidier', ARGV[2], 'PX', ARGV[3])
 
+-- Returns those of some ids that have no record. Mostly all have one, which a single command tells.
+local function gone_of(ids)
+  local records, gone = {}, {}
+  for i, id in ipairs(ids) do records[i] = RECORD .. id end
+  if #ids == 0 or redis.call('EXISTS', unpack(records)) == #ids then return gone end
+  for i, id in ipairs(ids) do
+    if redis.call('EXISTS', records[i]) == 0 then gone[#gone + 1] = id end
+  end
+  return gone
+end
+
 -- Looks at the jobs from a place of a list on, for as long as many of them are gone.
 local function clear(key, place)
   repeat
-    local ids, records, gone = redis.call('ZRANGE', key, place, place + math.min(PORTION, left) - 1), {}, {}
-    for n, id in ipairs(ids) do records[n] = RECORD .. id end
-    if #ids > 0 and redis.call('EXISTS', unpack(records)) < #ids then -- mostly one command will do
-      for n, id in ipairs(ids) do
-        if redis.call('EXISTS', records[n]) == 0 then gone[#gone + 1] = id end
-      end
-    end
+    local ids = redis.call('ZRANGE', key, place, place + math.min(PORTION, left) - 1)
+    local gone = gone_of(ids)
     call_with_many('ZREM', key, gone)
     left, looked, removed = left - #ids, looked + #ids, removed + #gone
   until #gone * 10 <= #ids or left <= 0
