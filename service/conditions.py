@@ -8,13 +8,19 @@ from service.auth import caller_of
 from workers.contract.errors import JobChanged
 from workers.contract.record import JobRecord
 
+_OPERATORS = "-o"
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 def etag_of(record: JobRecord, request: Request) -> str:
     """Return the entity tag of a job as this caller sees it: an operator is told more of a failure."""
-    seen_by = "-o" if caller_of(request).is_operator else ""
+    seen_by = _OPERATORS if caller_of(request).is_operator else ""
     return f'"{record.version}-{record.created_ms:x}{seen_by}"'
+
+
+def plain_etag(etag: str) -> str:
+    """Return the tag of the same version as everybody sees it."""
+    return etag.replace(f'{_OPERATORS}"', '"')
 
 
 def is_known(etag: str, request: Request) -> bool:

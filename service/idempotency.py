@@ -11,13 +11,15 @@ from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import Header
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.auth import caller_of
+from service.conditions import plain_etag
 from service.errors import InvalidIdempotencyKey
 from workers.client import Idempotency
+from workers.contract.view import OPERATOR_PARTS
 
 IdempotencyKeyHeader = Annotated[
     str | None,
@@ -65,9 +67,14 @@ def idempotency_of(request: Request, route: str, body: bytes, *, wait_s: int | N
 
 
 def write_answer(answer: Response) -> bytes:
-    """Return what is kept of an answer."""
+    """Return what is kept of an answer: what anybody with the same key may be told, so no text of an exception."""
     headers = {name: value for name, value in answer.headers.items() if name in _KEPT_HEADERS}
-    return json.dumps([answer.status_code, headers, bytes(answer.body).decode()]).encode()
+    view = from_json(bytes(answer.body))
+    if view.get("failure"):
+        view["failure"] = {name: part for name, part in view["failure"].items() if name not in OPERATOR_PARTS}
+    if "etag" in headers:
+        headers["etag"] = plain_etag(headers["etag"])
+    return json.dumps([answer.status_code, headers, to_json(view).decode()]).encode()
 
 
 def read_answer(kept: bytes) -> Response:

@@ -9,8 +9,8 @@ from httpx import AsyncClient
 from tests.conftest import RunWorker
 from tests.support.api_keys import bearer, make_key
 from tests.support.http import OpenApi, wait_for_state
-from tests.support.http_jobs import JOBS
-from workers.contract.api_key import Scope
+from tests.support.http_jobs import JOBS, SECRET
+from workers.contract.api_key import ALL_SCOPES, Scope
 from workers.settings import Settings
 
 
@@ -100,6 +100,27 @@ async def test_keys_of_requests_are_ones_own(locked: AsyncClient, ours: Tenant, 
         made += [await locked.post("/jobs/test.sum?unique_key=u", json=[1], headers=bearer(tenant.token))]
     assert {answer.status_code for answer in made} == {202}
     assert len({answer.json()["id"] for answer in made}) == 4
+
+
+async def test_a_replay_tells_no_text_of_an_exception(
+    locked: AsyncClient, settings: Settings, run_worker: RunWorker
+) -> None:
+    """What an operator was answered is replayed to another key of the tenant without what that key may not see."""
+    operator, other = [
+        bearer(await make_key(settings, *scopes, tenant="ours"))
+        for scopes in (ALL_SCOPES, ALL_SCOPES - {Scope.OPERATE})
+    ]
+    waiting = {"idempotency-key": "k", "prefer": "wait=10"}
+    async with run_worker(JOBS):
+        first = await locked.post("/jobs/test.leaky", json={"user_id": 1}, headers={**operator, **waiting})
+        again = await locked.post("/jobs/test.leaky", json={"user_id": 1}, headers={**other, **waiting})
+
+    assert SECRET in first.text
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (again.json()["id"], again.json()["failure"]["code"]) == (first.json()["id"], "exception")
+    assert SECRET not in again.text
+    known = {**other, "if-none-match": again.headers["etag"]}
+    assert (await locked.get(f"/jobs/{first.json()['id']}", headers=known)).status_code == 304
 
 
 async def test_texts_of_exceptions_are_for_operators(locked: AsyncClient, settings: Settings, ours: Tenant) -> None:

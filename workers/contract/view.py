@@ -8,6 +8,8 @@ from typing import Any
 from workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
 from workers.contract.states import JobState
 
+OPERATOR_PARTS = ("error", "detail", "traceback")
+"""Of a failure: what may hold secrets."""
 _UNTOUCHED = frozenset({JobState.QUEUED, JobState.SCHEDULED})
 _LATEST_MS = 253_402_300_799_999  # the end of the year 9999: a stock arq producer may have asked for any moment
 
@@ -64,7 +66,7 @@ def progress_view(progress: Progress) -> dict[str, Any]:
 
 def failure_view(failure: Failure, *, operator: bool = False) -> dict[str, Any]:
     """Return why an attempt failed; ``operator`` as in ``job_view``."""
-    names = ("code", "message", "fingerprint", *(("error", "detail", "traceback") if operator else ()))
+    names = ("code", "message", "fingerprint", *(OPERATOR_PARTS if operator else ()))
     return {name: value for name in names if (value := getattr(failure, name)) is not None}
 
 
