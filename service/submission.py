@@ -18,7 +18,7 @@ from service.auth import caller_of
 from service.dependencies import queue_of, queues_of
 from service.errors import UnsupportedMediaType
 from service.idempotency import IdempotencyKeyHeader, idempotency_of, read_answer, replayed, write_answer
-from service.preferences import PreferHeader, applied, ended_within, wait_of
+from service.preferences import PreferHeader, applied, wait_of
 from service.schemas.submission import QueryOptions, query_options
 from service.strict_json import check_json
 from workers.client import SubmitOptions
@@ -74,7 +74,7 @@ def submit_endpoint(job: JobDefinition[Any, Any], respond: Respond) -> Endpoint:
             return read_answer(kept) if kept else replayed(respond(request, accepted.record, {}))
         record = accepted.record
         if wait_s is not None:
-            record = await ended_within(queue_of(request), record, wait_s)
+            record = await queue_of(request).changed(record, timeout_s=wait_s, until_ended=True)
         answer = respond(request, record, applied(wait_s))
         if claim and claim["hold"]:
             await queue_of(request).keep_answer(claim["key"], record.id, write_answer(answer))
