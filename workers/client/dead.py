@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ class DeadLetters:
 
     async def _matching(self, which: JobFilter, limit: int) -> tuple[Sequence[str], bool]:
         found: list[str] = []
-        async for record in Listing(self._queue, self._tenant).all(_failed(which)):
+        async for record in Listing(self._queue, self._tenant).all(replace(which, state=JobState.FAILED)):
             if record.retried_as is None:
                 if len(found) == limit:
                     return found, True
@@ -98,16 +99,3 @@ class DeadLetters:
         except (JobNotFound, JobRetried, NotUnique):
             return False
         return True
-
-
-def _failed(which: JobFilter) -> JobFilter:
-    return JobFilter(
-        state=JobState.FAILED,
-        kind=which.kind,
-        queue=which.queue,
-        tag=which.tag,
-        batch=which.batch,
-        fingerprint=which.fingerprint,
-        from_ms=which.from_ms,
-        to_ms=which.to_ms,
-    )
