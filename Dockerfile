@@ -11,8 +11,9 @@ RUN python -m venv /opt/arqway \
 print(*p['dependencies'], *p['optional-dependencies']['report'], sep='\n')" > requirements.txt \
     && /opt/arqway/bin/pip install --no-cache-dir -r requirements.txt -c constraints.txt
 COPY README.md LICENSE ./
-COPY workers workers
+COPY arqway arqway
 COPY service service
+COPY workers workers
 RUN /opt/arqway/bin/pip install --no-cache-dir --no-deps .
 
 ENV PATH=/opt/arqway/bin:$PATH \

@@ -6,14 +6,14 @@ from statistics import median
 from typing import Any
 from uuid import uuid4
 
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.entries import Claims, Settlement, Submission
+from arqway.workers.store.jobs import JobStore
 from benchmarks.measure import Figures
 from benchmarks.server import Server
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
-from workers.connection import open_redis
-from workers.contract.states import JobState
-from workers.entries import Claims, Settlement, Submission
-from workers.store import JobStore
 
 _BATCH = 100
 _FILL = 1_000

@@ -1,21 +1,21 @@
-"""``python -m service``: serve HTTP until told to stop."""
+"""``python -m arqway.service``: serve HTTP until told to stop."""
 
 import gc
 import logging
 import socket
 import sys
 
-from service.app import create_app
-from service.exposure import refuse_exposure, refuse_locked_door
-from service.server import Server
-from service.settings import ServiceSettings
-from service.wire import BACKLOG, server_config
-from workers.contract.errors import ConfigurationError
-from workers.definition import Registry, load_registry
-from workers.logs import configure_logs
-from workers.settings import read_settings
+from arqway.service.access.exposure import refuse_exposure, refuse_locked_door
+from arqway.service.app import create_app
+from arqway.service.server.server import Server
+from arqway.service.server.wire import BACKLOG, server_config
+from arqway.service.settings import ServiceSettings
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.logs import configure_logs
+from arqway.workers.registry import Registry, load_registry
+from arqway.workers.settings import read_settings
 
-logger = logging.getLogger("service")
+logger = logging.getLogger("arqway.service")
 
 
 def run() -> None:

@@ -10,28 +10,28 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from service.admission import admission
-from service.auth import guard_routes
-from service.document import add_document
-from service.methods import add_methods
-from service.middleware import BodyLimit, RequestLog, cors
-from service.problems import add_error_handlers
-from service.routes import reports
-from service.routes.batches import add_batch_routes
-from service.routes.dead import add_dead_routes
-from service.routes.deliveries import add_delivery_routes
-from service.routes.events import add_event_routes
-from service.routes.health import add_health_routes
-from service.routes.jobs import add_job_routes
-from service.routes.lists import add_list_routes
-from service.routes.problems import add_problem_routes
-from service.routes.queues import add_queue_routes
-from service.routes.reports import add_report_routes
-from service.settings import ServiceSettings
-from service.sse.stream import OpenStreams
-from workers.client import Queues, open_queue
-from workers.client.access import Access, open_access
-from workers.definition import Registry
+from arqway.service.access.admission import admission
+from arqway.service.access.callers import guard_routes
+from arqway.service.http.methods import add_methods
+from arqway.service.http.middleware import BodyLimit, RequestLog, cors
+from arqway.service.openapi.document import add_document
+from arqway.service.problems.answers import add_error_handlers
+from arqway.service.routes import reports
+from arqway.service.routes.batches import add_batch_routes
+from arqway.service.routes.dead import add_dead_routes
+from arqway.service.routes.deliveries import add_delivery_routes
+from arqway.service.routes.events import add_event_routes
+from arqway.service.routes.health import add_health_routes
+from arqway.service.routes.jobs import add_job_routes
+from arqway.service.routes.lists import add_list_routes
+from arqway.service.routes.problems import add_problem_routes
+from arqway.service.routes.queues import add_queue_routes
+from arqway.service.routes.reports import add_report_routes
+from arqway.service.settings import ServiceSettings
+from arqway.service.sse.stream import OpenStreams
+from arqway.workers.client import Queues, open_queue
+from arqway.workers.client.access import Access, open_access
+from arqway.workers.registry import Registry
 
 _TAGS = [
     {"name": "reports", "description": "Make a report, follow it, download it."},

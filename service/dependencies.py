@@ -5,11 +5,11 @@ from typing import Annotated, cast
 from fastapi import Depends, Path
 from starlette.requests import Request
 
-from service.auth import caller_of
-from service.schemas.jobs import EXAMPLE_BATCH_ID, EXAMPLE_ID
-from workers.client import Batches, DeadLetters, JobQueue, Listing, Queues
-from workers.contract import keys
-from workers.contract.record import JobRecord
+from arqway.service.access.callers import caller_of
+from arqway.service.shapes.jobs import EXAMPLE_BATCH_ID, EXAMPLE_ID
+from arqway.workers.client import Batches, DeadLetters, JobQueue, Listing, Queues
+from arqway.workers.contract import keys
+from arqway.workers.contract.record import JobRecord
 
 _ID = {"pattern": f"^{keys.JOB_ID.pattern}$"}
 """Told, not checked: a job that cannot be is answered as one that is not there."""

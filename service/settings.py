@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from workers.contract.api_key import Rate
-from workers.settings import PositiveSeconds, Settings
+from arqway.workers.contract.api_key import Rate
+from arqway.workers.settings import PositiveSeconds, Settings
 
 
 class ServiceSettings(Settings):

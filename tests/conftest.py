@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from arqway.workers.client import JobQueue, open_queue
+from arqway.workers.engine.worker import JobWorker
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
 from tests.support import redis_server
 from tests.support.leaks import keys_without_owner
 from tests.support.worker import running_worker
-from workers.client import JobQueue, open_queue
-from workers.definition import Registry
-from workers.engine.worker import JobWorker
-from workers.settings import Settings
 
 RunWorker = Callable[..., AbstractAsyncContextManager[JobWorker]]
 _OUR_VARIABLES = ("ARQWAY_", "REDIS_URL")

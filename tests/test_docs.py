@@ -14,24 +14,24 @@ import pytest
 from arq.jobs import Job, JobStatus
 from redis import Redis
 
-from service.schemas.reports import report_view
-from service.settings import ServiceSettings
+from arqway import JobContext, JobRecord, JobState, Registry, job
+from arqway.service.settings import ServiceSettings
+from arqway.service.shapes.reports import report_view
+from arqway.workers.contract.envelope import JobFailed
+from arqway.workers.contract.record import Progress
+from arqway.workers.jobs.report.settings import ReportSettings
+from arqway.workers.store.connection import open_redis
 from tests.conftest import OpenQueue, RunWorker
 from tests.support import docs
 from tests.support.jobs import double
 from tests.support.processes import arqway
 from tests.support.waiting import wait_for, wait_until
-from workers import JobContext, JobRecord, JobState, Registry, job
-from workers.connection import open_redis
-from workers.contract.envelope import JobFailed
-from workers.contract.record import Progress
-from workers.jobs.report.settings import ReportSettings
 
 OTHER_VARIABLES = {"ARQWAY_URL", "ARQWAY_API_KEY", "ARQWAY_TEST_REDIS_URL", "ARQWAY_REQUIRE"}
 _INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
 _OF_OTHERS = {"batch:", "batch-jobs:", "idempotency:", "dead:", "dead-groups:", "paused-queues"}
 _NOT_OF_JOBS = {"api-key:", "api-keys", "rate-limit:", "audit", *_OF_OTHERS}
-CLI = (sys.executable, "-m", "service.cli")
+CLI = (sys.executable, "-m", "arqway.service.cli")
 
 
 @pytest.mark.parametrize("page", docs.PAGES)
@@ -151,7 +151,7 @@ async def test_keys_have_their_documented_types(run_worker: RunWorker, open_jobs
 def test_the_layers_go_one_way() -> None:
     """The chain of imports on the page goes down the layers that are checked."""
     contracts = docs.project()["tool"]["importlinter"]["contracts"]
-    layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["workers"])
+    layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["arqway.workers"])
     chain = docs.blocks(docs.ARCHITECTURE, "text")[0].split("→")
     places = [next(i for i, layer in enumerate(layers) if name.strip() in layer.split(" | ")) for name in chain]
     assert places == sorted(set(places))
@@ -167,7 +167,7 @@ def test_every_logged_line_is_logged() -> None:
 def test_the_readme_is_short_and_tests_run_all_of_it() -> None:
     """It has at most 150 lines, and shows no command that neither a test below runs nor the one of compose."""
     assert len(docs.text_of(docs.README).splitlines()) <= 150
-    assert '"up", "--detach", "--build", "--scale"' in docs.text_of("tests/integration/test_compose.py")
+    assert '"up", "--detach", "--build", "--scale"' in docs.text_of("tests/integration/processes/test_compose.py")
     run = r"(ARQWAY_JOBS=\S+ )?make (up|demo)|curl .*|\.venv/bin/arqway (submit|watch) .*|docker compose (up|logs) .*"
     assert [shown.command for shown in docs.sessions(docs.README) if not re.fullmatch(run, shown.command)] == []
 

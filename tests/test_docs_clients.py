@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from service.app import create_app
-from service.client import ArqwayClient
-from service.client.errors import HELD, error_of
+from arqway import Registry
+from arqway.service.app import create_app
+from arqway.service.client import ArqwayClient
+from arqway.service.client.errors import HELD, error_of
+from arqway.workers.settings import Settings
 from tests.conftest import RunWorker
 from tests.support import docs
 from tests.support.api_keys import make_key
 from tests.support.docs_console import Console, is_like
 from tests.support.http import served, service_settings
-from workers import Registry
-from workers.settings import Settings
 
 PAGE = "docs/clients.md"
 NODE_MAJOR = 20
@@ -100,7 +100,7 @@ async def test_the_python_code_is_typed(files: Path) -> None:
 _WRONG = """
 from greetings import Guest, write_greeting
 
-from service.client import ArqwayClient
+from arqway.service.client import ArqwayClient
 
 
 async def wrong(api: ArqwayClient) -> int:

@@ -1,4 +1,4 @@
-"""``python -m workers``: run one worker process until it is told to stop. ``arqway worker`` keeps some running."""
+"""``python -m arqway.workers``: one worker process, until it is told to stop. ``arqway worker`` keeps some running."""
 
 import argparse
 import asyncio
@@ -6,12 +6,12 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from workers.contract.errors import ConfigurationError
-from workers.definition import load_registry
-from workers.engine.worker import JobWorker
-from workers.lifeline import end_with_parent
-from workers.logs import configure_logs
-from workers.settings import Settings, read_settings
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.engine.worker import JobWorker
+from arqway.workers.logs import configure_logs
+from arqway.workers.processes.lifeline import end_with_parent
+from arqway.workers.registry import load_registry
+from arqway.workers.settings import Settings, read_settings
 
 
 def run(arguments: Sequence[str] = ()) -> None:
@@ -38,7 +38,7 @@ def _read_settings() -> Settings:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workers", description="Run one worker process.")
+    parser = argparse.ArgumentParser(prog="python -m arqway.workers", description="Run one worker process.")
     parser.add_argument("--id", help="name of this process in records; never used before")
     parser.add_argument("--lifeline", type=int, metavar="FD", help="pipe that ends with the process that started this")
     return parser

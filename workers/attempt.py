@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from workers.contract.record import Progress
-from workers.contract.states import EndReason, JobState
-from workers.entries import Claim, ProgressWrite
-from workers.group_commit import GroupCommit
-from workers.store import JobStore
+from arqway.workers.contract.record import Progress
+from arqway.workers.contract.states import EndReason, JobState
+from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.entries import Claim, ProgressWrite
+from arqway.workers.store.jobs import JobStore
 
 _PROGRESS_BURST = 16
 _PROGRESS_SPACING_S = 0.1

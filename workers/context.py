@@ -10,8 +10,8 @@ from typing import Any, Generic, ParamSpec, Protocol, cast, get_type_hints
 from pydantic import TypeAdapter
 from typing_extensions import TypeVar
 
-from workers.contract.errors import LeaseLost
-from workers.contract.record import Progress
+from arqway.workers.contract.errors import LeaseLost
+from arqway.workers.contract.record import Progress
 
 ResourcesT = TypeVar("ResourcesT", default=Any)
 StepT = TypeVar("StepT")

@@ -2,14 +2,10 @@
 
 import inspect
 import re
-import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from importlib import import_module
-from pathlib import Path
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, get_type_hints
 
@@ -17,17 +13,16 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
-from workers.contract import keys
-from workers.contract.errors import ConfigurationError, InvalidPayload, UnknownKind
-from workers.contract.retry import NO_RETRY, RetryPolicy
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import ConfigurationError, InvalidPayload
+from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 
 if TYPE_CHECKING:
-    from workers.context import JobContext
+    from arqway.workers.context import JobContext
 
 PayloadT = TypeVar("PayloadT")
 ResultT = TypeVar("ResultT")
 JobFunction = Callable[["JobContext[Any]", PayloadT], Coroutine[Any, Any, ResultT]]
-OpenResources = Callable[[], AbstractAsyncContextManager[Any]]
 
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _CANNOT_FIT = "The payload does not fit the job's payload model."
@@ -244,55 +239,3 @@ def job(
         return definition
 
     return define
-
-
-def no_resources() -> AbstractAsyncContextManager[None]:
-    """Open nothing."""
-    return nullcontext()
-
-
-class Registry(Mapping[str, JobDefinition[Any, Any]]):
-    """The jobs that a service accepts and a worker runs, by kind.
-
-    Args:
-        jobs: Each kind once.
-        resources: Opens ``ctx.resources``, once per worker process; never called by the service.
-    """
-
-    def __init__(self, jobs: Iterable[JobDefinition[Any, Any]], *, resources: OpenResources = no_resources) -> None:
-        self._jobs: dict[str, JobDefinition[Any, Any]] = {}
-        self.open_resources = resources
-        for definition in jobs:
-            if definition.kind in self._jobs:
-                raise ConfigurationError(f"two jobs have the kind {definition.kind!r}")
-            self._jobs[definition.kind] = definition
-
-    def __getitem__(self, kind: str) -> JobDefinition[Any, Any]:
-        return self._jobs[kind]
-
-    def find(self, kind: str) -> JobDefinition[Any, Any]:
-        """Return the job of this kind. Raises UnknownKind."""
-        try:
-            return self._jobs[kind]
-        except KeyError:
-            raise UnknownKind from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._jobs)
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-
-def load_registry(name: str) -> Registry:
-    """Import ``package.module:NAME``. Raises ConfigurationError, in one line, if that gives no Registry."""
-    module_name, _, attribute = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:  # as `python -m` has it, so that a script finds the same modules
-        sys.path.insert(0, here)
-    try:
-        registry = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"ARQWAY_JOBS={name} cannot be loaded: {error}") from error
-    if not isinstance(registry, Registry):
-        raise ConfigurationError(f"ARQWAY_JOBS={name} is a {type(registry).__name__}, not a workers.Registry")
-    return registry

@@ -11,22 +11,34 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, cast
 
-from workers.attempt import Attempt
-from workers.context import JobContext
-from workers.contract.errors import InvalidPayload
-from workers.contract.record import Failure
-from workers.contract.retry import NO_RETRY
-from workers.contract.states import EndReason
-from workers.definition import InvalidResult, Runnable
-from workers.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
-from workers.failures import ended, raised, refused, text_of
-from workers.group_commit import GroupCommit
-from workers.logs import bind
-from workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
-from workers.settler import Settler
-from workers.store import JobStore
+from arqway.workers.attempt import Attempt
+from arqway.workers.context import JobContext
+from arqway.workers.contract.errors import InvalidPayload
+from arqway.workers.contract.record import Failure
+from arqway.workers.contract.retry import NO_RETRY
+from arqway.workers.contract.states import EndReason
+from arqway.workers.definition import InvalidResult, Runnable
+from arqway.workers.logs import bind
+from arqway.workers.outcome import (
+    Cancelled,
+    Failed,
+    Interrupted,
+    Outcome,
+    Parked,
+    Retention,
+    Succeeded,
+    decide,
+    ended,
+    raised,
+    refused,
+    text_of,
+)
+from arqway.workers.settler import Settler
+from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
+from arqway.workers.store.jobs import JobStore
 
-logger = logging.getLogger("workers.executor")
+logger = logging.getLogger("arqway.workers.executor")
 
 _PARK_MS = 5_000
 _PROBATION_S = 30.0
@@ -190,9 +202,8 @@ class Executor:
         try:
             return Succeeded(definition.write_result(result))
         except InvalidResult as error:
-            return refused(
-                "invalid_result", "The job's result cannot be written as JSON.", text_of(error.__cause__ or error)
-            )
+            cause = text_of(error.__cause__ or error)
+            return refused("invalid_result", "The job's result cannot be written as JSON.", cause)
 
     async def _run_between_hooks(self, attempt: Attempt, definition: Runnable, ctx: JobContext, payload: Any) -> Any:
         await self._observer.started(attempt)

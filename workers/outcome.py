@@ -1,15 +1,23 @@
-"""How an attempt ended, and what follows from it: data and a pure function."""
+"""How an attempt ended, and what follows from it: data and pure functions.
+
+A failure has a code and a message that clients may see, and what only operators do.
+"""
 
 import json
+import traceback
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from workers.contract import envelope, keys
-from workers.contract.fingerprint import fingerprint_of
-from workers.contract.record import Failure
-from workers.contract.retry import RetryAfter, RetryPolicy
-from workers.contract.states import JobState
-from workers.entries import Claim, Rest, Settlement
+from arqway.workers.contract import envelope, keys
+from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
+from arqway.workers.contract.fingerprint import fingerprint_of
+from arqway.workers.contract.record import Failure
+from arqway.workers.contract.retry import RetryAfter, RetryPolicy
+from arqway.workers.contract.states import EndReason, JobState
+from arqway.workers.store.entries import Claim, Rest, Settlement
+
+_DETAIL_CHARS = 1_000
+_TRACEBACK_CHARS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +111,55 @@ def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> b
         started_ms=claim.claimed_ms,
         ended_ms=ended_ms,
     )
+
+
+def ended(reason: EndReason, limit_s: float) -> Outcome:
+    """Return the outcome of an attempt that was told to end."""
+    match reason:
+        case EndReason.TIMEOUT:
+            message = f"The job did not finish within its time limit of {limit_s:g} s."
+            return Failed(Failure("timeout", message), JobTimedOut(message))
+        case EndReason.CANCEL:
+            return Cancelled()
+        case EndReason.INTERRUPT | EndReason.LOST:  # what a lost attempt settles is fenced off by its token
+            return Interrupted()
+
+
+def refused(code: str, message: str, detail: str | None = None) -> Failed:
+    """Return the failure of a job that no further attempt can mend."""
+    return Failed(Failure(code, message, detail=detail), DiscardJob(code, message))
+
+
+def raised(error: BaseException) -> Failed:
+    """Return the outcome of a job that raised ``error`` by itself."""
+    if isinstance(error, DiscardJob):
+        return Failed(Failure(clean(error.code), clean(error.message)), error)
+    if isinstance(error, RetryJob) and error.code is not None:
+        detail = None if error.__cause__ is None else text_of(error.__cause__)
+        return Failed(Failure(clean(error.code), text_of(error), detail=detail), error)
+    if isinstance(error, RetryJob):
+        return Failed(Failure("retry_asked", "The job asked to be tried again.", detail=text_of(error)), error)
+    kind = type(error)
+    return Failed(
+        Failure(
+            "exception",
+            "The job ended with an unexpected error.",
+            error=f"{kind.__module__}.{kind.__qualname__}",
+            detail=text_of(error),
+            traceback=clean("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]),
+        ),
+        error,
+    )
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception, bounded, whatever its author's ``__str__`` does."""
+    try:
+        return clean(str(error)[:_DETAIL_CHARS])
+    except Exception:  # an exception's __str__ is its author's code
+        return "(no text: its __str__ failed)"
+
+
+def clean(text: str) -> str:
+    """Replace lone surrogates, which no UTF-8 answer can carry."""
+    return text.encode(errors="replace").decode()

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from workers.contract import keys
-from workers.contract.callback import Network, secret_key
-from workers.contract.errors import ConfigurationError
+from arqway.workers.contract import keys
+from arqway.workers.contract.callback import Network, secret_key
+from arqway.workers.contract.errors import ConfigurationError
 
 
 def _queue_name(name: str) -> str:
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         Path(".arqway"), description="folder of the embedded server's data, the database and the reports"
     )
     jobs: str = Field(
-        "workers.jobs:JOBS", pattern=r"^[\w.]+:\w+$", description="registry to serve: package.module:NAME"
+        "arqway.workers.jobs:JOBS", pattern=r"^[\w.]+:\w+$", description="registry to serve: package.module:NAME"
     )
     queues: Annotated[tuple[QueueName, ...], NoDecode] = Field(
         ("default",), min_length=1, description="queues a worker serves, separated by commas"

@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from workers.backoff import Backoff
-from workers.contract.errors import StoreUnavailable
-from workers.entries import SettleAnswer, Settlement
-from workers.store import JobStore
+from arqway.workers.background import Backoff
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.store.entries import SettleAnswer, Settlement
+from arqway.workers.store.jobs import JobStore
 
-logger = logging.getLogger("workers.executor")
+logger = logging.getLogger("arqway.workers.executor")
 
 _BATCH = 200
 _TURNS = 3

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from arqway import JobContext, Registry, job
+from arqway.workers.client import open_queue
+from arqway.workers.settings import Settings, read_settings
 from benchmarks import marks
 from benchmarks.contestants import Client
-from workers import JobContext, Registry, job
-from workers.client import open_queue
-from workers.settings import Settings, read_settings
 
 _BULK = 1_000
 

@@ -42,7 +42,7 @@ def _ours(name: str, *, keyed: bool = False) -> Api:
     return Api(
         name=name,
         module=f"{_APPS}.arqway",
-        worker=("python", "-m", "workers"),
+        worker=("python", "-m", "arqway.workers"),
         drain=0,
         versions=("arqway", "redis", "hiredis", "pydantic", *_WEB),
         settings={
@@ -50,7 +50,7 @@ def _ours(name: str, *, keyed: bool = False) -> Api:
             "ARQWAY_ACCESS_LOG": "false",
             "ARQWAY_AUTH": "keys" if keyed else "off",
         },
-        start=("python", "-m", "service"),
+        start=("python", "-m", "arqway.service"),
         keyed=keyed,
     )
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from arqway.workers.client import JobQueue, open_queue
+from arqway.workers.contract import keys
+from arqway.workers.contract.api_key import ALL_SCOPES, Rate
+from arqway.workers.settings import Settings
+from arqway.workers.store.api_keys import ApiKeys
+from arqway.workers.store.connection import open_redis
 from benchmarks.http.apps import Order
 from benchmarks.http.apps.arqway import JOBS
-from workers.client import JobQueue, open_queue
-from workers.client.api_keys import ApiKeys
-from workers.connection import open_redis
-from workers.contract import keys
-from workers.contract.api_key import ALL_SCOPES, Rate
-from workers.settings import Settings
 
 _AT_A_TIME = 1_000
 _MUCH = Rate.of(10_000, 100_000)

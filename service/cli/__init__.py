@@ -7,13 +7,13 @@ imported when it is called, so that ``arqway --help`` is quick.
 import sys
 from collections.abc import Sequence
 
-from service.cli.errors import INTERRUPTED, CommandError
-from service.cli.output import warn
+from arqway.service.cli.errors import INTERRUPTED, CommandError
+from arqway.service.cli.output import warn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. What goes wrong is told in one line, never as a traceback."""
-    from service.cli.commands import parse
+    from arqway.service.cli.commands import parse
 
     try:
         return parse(sys.argv[1:] if arguments is None else arguments).run()

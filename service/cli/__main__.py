@@ -1,8 +1,8 @@
-"""``python -m service.cli``: the same as ``arqway``."""
+"""``python -m arqway.service.cli``: the same as ``arqway``."""
 
 import sys
 
-from service.cli import main
+from arqway.service.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

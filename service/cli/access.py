@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import TypeVar
 
-from service.cli.errors import CommandError
-from service.cli.redis_server import embedded_server, on_server
-from service.cli.variables import read_settings
-from workers.client.access import Access, open_access
-from workers.contract.errors import StoreUnavailable
-from workers.settings import Settings
+from arqway.service.cli.errors import CommandError
+from arqway.service.cli.redis_server import embedded_server, on_server
+from arqway.service.cli.variables import read_settings
+from arqway.workers.client.access import Access, open_access
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.settings import Settings
 
 AnswerT = TypeVar("AnswerT")
 

@@ -2,7 +2,7 @@
 
 import socket
 
-from service.cli.errors import WRONG_INPUT, CommandError
+from arqway.service.cli.errors import WRONG_INPUT, CommandError
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from service.cli.errors import FAILED, WRONG_INPUT, CommandError
-from service.client import ApiError, ArqwayClient, Job, RateLimited, Unavailable
-from service.client.views import read_object
-from workers.contract.errors import ConfigurationError
+from arqway.service.cli.errors import FAILED, WRONG_INPUT, CommandError
+from arqway.service.client import ApiError, ArqwayClient, Job, RateLimited, Unavailable
+from arqway.service.client.views import read_object
+from arqway.workers.contract.errors import ConfigurationError
 
 _ASK_WHETHER_READY_S = 0.05
 _RETRIES = 3

@@ -1,8 +1,8 @@
 """``arqway audit``: what operators did, as far back as Redis keeps it."""
 
-from service.cli.access import ask_redis
-from service.cli.output import moment, say_table
-from workers.client.audit import AuditEntry
+from arqway.service.cli.access import ask_redis
+from arqway.service.cli.output import moment, say_table
+from arqway.workers.client.access import AuditEntry
 
 _HEADING = ("WHEN", "WHO", "KEY", "TENANT", "ACTION", "TARGET", "COUNT", "OUTCOME", "REQUEST")
 

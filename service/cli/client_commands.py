@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Callable
 
-from service.cli.arguments import a_duration_s, a_json, a_moment, a_number, an_http_url
+from arqway.service.cli.arguments import a_duration_s, a_json, a_moment, a_number, an_http_url
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 STATES = ("scheduled", "queued", "running", "retrying", "succeeded", "failed", "cancelled")
@@ -86,60 +86,60 @@ def _add_url(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import submit
+    from arqway.service.cli.jobs import submit
 
     return submit(arguments)
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import status
+    from arqway.service.cli.jobs import status
 
     return status(arguments)
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import watch
+    from arqway.service.cli.jobs import watch
 
     return watch(arguments)
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import cancel
+    from arqway.service.cli.jobs import cancel
 
     return cancel(arguments)
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import retry
+    from arqway.service.cli.jobs import retry
 
     return retry(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from service.cli.jobs import list_jobs
+    from arqway.service.cli.jobs import list_jobs
 
     return list_jobs(arguments)
 
 
 def _queues(arguments: argparse.Namespace) -> int:
-    from service.cli.operations import queues
+    from arqway.service.cli.operations import queues
 
     return queues(arguments)
 
 
 def _pause(arguments: argparse.Namespace) -> int:
-    from service.cli.operations import pause
+    from arqway.service.cli.operations import pause
 
     return pause(arguments)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from service.cli.operations import resume
+    from arqway.service.cli.operations import resume
 
     return resume(arguments)
 
 
 def _dead(arguments: argparse.Namespace) -> int:
-    from service.cli.operations import dead
+    from arqway.service.cli.operations import dead
 
     return dead(arguments)

@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
-from service.cli.arguments import a_life_s, a_number
-from service.cli.client_commands import add_client_commands
-from service.cli.errors import WRONG_INPUT, CommandError
+from arqway.service.cli.arguments import a_life_s, a_number
+from arqway.service.cli.client_commands import add_client_commands
+from arqway.service.cli.errors import WRONG_INPUT, CommandError
 
 PROCESSES_MAX = 256
 ENTRIES_MAX = 10_000
@@ -22,7 +22,7 @@ class Call(NamedTuple):
 
     def run(self) -> int:
         """Return the exit code."""
-        from service.cli.variables import refuse_unknown_variables
+        from arqway.service.cli.variables import refuse_unknown_variables
 
         refuse_unknown_variables(os.environ)
         return self.command(self.arguments)
@@ -43,7 +43,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
-        from service.cli.output import say
+        from arqway.service.cli.output import say
 
         say(f"arqway {version('arqway')}")
         parser.exit()
@@ -96,54 +96,54 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(_: argparse.Namespace) -> int:
-    from service.cli.up import up
+    from arqway.service.cli.up import up
 
     return up()
 
 
 def _demo(_: argparse.Namespace) -> int:
-    from service.cli.demo import demo
+    from arqway.service.cli.demo import demo
 
     return demo()
 
 
 def _api(arguments: argparse.Namespace) -> int:
-    from service.cli.parts import run_api
+    from arqway.service.cli.parts import run_api
 
     return run_api(arguments.lifeline)
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from service.cli.parts import run_worker
+    from arqway.service.cli.parts import run_worker
 
     return run_worker(arguments.processes)
 
 
 def _doctor(_: argparse.Namespace) -> int:
-    from service.cli.doctor import doctor
+    from arqway.service.cli.doctor import doctor
 
     return doctor()
 
 
 def _keys_create(arguments: argparse.Namespace) -> int:
-    from service.cli.keys import create
+    from arqway.service.cli.keys import create
 
     return create(arguments)
 
 
 def _keys_list(_: argparse.Namespace) -> int:
-    from service.cli.keys import list_keys
+    from arqway.service.cli.keys import list_keys
 
     return list_keys()
 
 
 def _keys_revoke(arguments: argparse.Namespace) -> int:
-    from service.cli.keys import revoke
+    from arqway.service.cli.keys import revoke
 
     return revoke(arguments.id)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from service.cli.audit import audit
+    from arqway.service.cli.audit import audit
 
     return audit(arguments.last)

@@ -9,16 +9,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from service.cli.addresses import base_url, free_port
-from service.cli.api_client import ReportClient, follow, open_api, until_ready
-from service.cli.errors import INTERRUPTED, WRONG_INPUT, CommandError
-from service.cli.output import say
-from service.cli.progress import progress_view
-from service.cli.redis_server import embedded_server
-from service.cli.stack import Stack, StopRequested, api_part, workers_of
-from service.cli.up import READY_WITHIN_S
-from service.cli.variables import read_settings
-from service.client import Job
+from arqway.service.cli.addresses import base_url, free_port
+from arqway.service.cli.api_client import ReportClient, follow, open_api, until_ready
+from arqway.service.cli.errors import INTERRUPTED, WRONG_INPUT, CommandError
+from arqway.service.cli.output import say
+from arqway.service.cli.progress import progress_view
+from arqway.service.cli.redis_server import embedded_server
+from arqway.service.cli.stack import Stack, StopRequested, api_part, workers_of
+from arqway.service.cli.up import READY_WITHIN_S
+from arqway.service.cli.variables import read_settings
+from arqway.service.client import Job
 
 CUSTOMER = 14_048
 FOLDER = Path("demo")
@@ -76,7 +76,7 @@ def _changes(home: Path, port: int) -> Mapping[str, str | None]:
         "ARQWAY_HOST": _HOST,
         "ARQWAY_PORT": str(port),
         "ARQWAY_AUTH": "off",
-        "ARQWAY_JOBS": "workers.jobs:JOBS",
+        "ARQWAY_JOBS": "arqway.workers.jobs:JOBS",
         "ARQWAY_QUEUES": "default",
         "ARQWAY_WORKER_HEALTH_PORT": None,
     }

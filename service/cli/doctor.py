@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-from service.cli.errors import FAILED, CommandError
-from service.cli.output import say
-from service.cli.redis_server import embedded_server
-from service.cli.variables import read_settings
-from service.settings import ServiceSettings
-from workers.connection import open_redis, store_errors
-from workers.contract.errors import ArqwayError, StoreUnavailable
-from workers.definition import load_registry
+from arqway.service.cli.errors import FAILED, CommandError
+from arqway.service.cli.output import say
+from arqway.service.cli.redis_server import embedded_server
+from arqway.service.cli.variables import read_settings
+from arqway.service.settings import ServiceSettings
+from arqway.workers.contract.errors import ArqwayError, StoreUnavailable
+from arqway.workers.registry import load_registry
+from arqway.workers.store.connection import open_redis, store_errors
 
 FoundT = TypeVar("FoundT")
 ServerInfo = dict[str, Any]

@@ -1,15 +1,15 @@
-"""What ``service.exposure`` refuses, asked before any process is started and told in one line."""
+"""What ``service.access.exposure`` refuses, asked before any process is started and told in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service import exposure
-from service.cli.errors import WRONG_INPUT, CommandError
-from service.cli.redis_server import on_server
-from service.hosts import is_loopback
-from service.settings import ServiceSettings
-from workers.contract.errors import ConfigurationError
-from workers.embedded import EmbeddedServer
+from arqway.service.access import exposure
+from arqway.service.access.hosts import is_loopback
+from arqway.service.cli.errors import WRONG_INPUT, CommandError
+from arqway.service.cli.redis_server import on_server
+from arqway.service.settings import ServiceSettings
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.processes.embedded import EmbeddedServer
 
 
 def refuse_exposure(settings: ServiceSettings) -> None:

@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from service.cli.api_client import follow, open_api
-from service.cli.errors import FAILED
-from service.cli.output import say, say_table, warn
-from service.cli.progress import progress_view
-from service.client import ArqwayClient, Job, RawJson, SubmitOptions, WaitTimeout
-from service.client.views import read_object
+from arqway.service.cli.api_client import follow, open_api
+from arqway.service.cli.errors import FAILED
+from arqway.service.cli.output import say, say_table, warn
+from arqway.service.cli.progress import progress_view
+from arqway.service.client import ArqwayClient, Job, RawJson, SubmitOptions, WaitTimeout
+from arqway.service.client.views import read_object
 
 AnswerT = TypeVar("AnswerT")
 _HEADING = ("ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED", "FAILURE")

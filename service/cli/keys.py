@@ -5,14 +5,12 @@ import getpass
 import os
 from datetime import timedelta
 
-from service.cli.access import ask_redis
-from service.cli.errors import FAILED, WRONG_INPUT, CommandError
-from service.cli.output import moment, say, say_table, warn
-from workers.client.access import Access
-from workers.client.api_keys import FoundKey
-from workers.client.audit import AuditEntry
-from workers.contract.api_key import Rate, Scope, is_key_name
-from workers.contract.keys import is_tenant_name
+from arqway.service.cli.access import ask_redis
+from arqway.service.cli.errors import FAILED, WRONG_INPUT, CommandError
+from arqway.service.cli.output import moment, say, say_table, warn
+from arqway.workers.client.access import Access, AuditEntry, FoundKey
+from arqway.workers.contract.api_key import Rate, Scope, is_key_name
+from arqway.workers.contract.keys import is_tenant_name
 
 _HEADING = ("ID", "NAME", "TENANT", "SCOPES", "RATE", "CREATED", "EXPIRES", "REVOKED")
 

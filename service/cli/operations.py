@@ -2,12 +2,12 @@
 
 from argparse import Namespace
 
-from service.cli.errors import WRONG_INPUT, CommandError
-from service.cli.jobs import ask_api
-from service.cli.output import say, say_table
-from service.client import ArqwayClient
-from service.client.listing import JobFilter
-from service.client.operations import DeadGroup, Queue
+from arqway.service.cli.errors import WRONG_INPUT, CommandError
+from arqway.service.cli.jobs import ask_api
+from arqway.service.cli.output import say, say_table
+from arqway.service.client import ArqwayClient
+from arqway.service.client.listing import JobFilter
+from arqway.service.client.operations import DeadGroup, Queue
 
 _QUEUES = ("QUEUE", "DUE", "OLDEST", "LATER", "RUNNING", "IN/S", "OUT/S", "FAILED", "WORKERS", "EMPTY IN", "PAUSED")
 _GROUPS = ("FINGERPRINT", "JOBS", "KIND", "CODE", "MESSAGE", "FIRST", "LATEST", "LATEST ID")

@@ -10,22 +10,22 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from service.cli.addresses import refuse_taken_port
-from service.cli.variables import read_settings
-from workers.lifeline import end_with_parent
-from workers.logs import configure_logs
+from arqway.service.cli.addresses import refuse_taken_port
+from arqway.service.cli.variables import read_settings
+from arqway.workers.logs import configure_logs
+from arqway.workers.processes.lifeline import end_with_parent
 
 if TYPE_CHECKING:
-    from service.settings import ServiceSettings
-    from workers.embedded import EmbeddedServer
-    from workers.engine.supervisor import Part
+    from arqway.service.settings import ServiceSettings
+    from arqway.workers.processes.embedded import EmbeddedServer
+    from arqway.workers.processes.supervisor import Part
 
 
 def run_api(lifeline: int | None) -> int:
     """Serve HTTP until told to stop."""
-    from service.__main__ import run
-    from service.cli.exposure import refuse_exposure, refuse_locked_door
-    from service.cli.stack import api_part
+    from arqway.service.__main__ import run
+    from arqway.service.cli.exposure import refuse_exposure, refuse_locked_door
+    from arqway.service.cli.stack import api_part
 
     def api(server: "EmbeddedServer | None") -> "Part":
         refuse_locked_door(settings, server)
@@ -44,7 +44,7 @@ def run_api(lifeline: int | None) -> int:
 
 def run_worker(processes: int | None) -> int:
     """Keep worker processes running until told to stop."""
-    from service.cli.stack import workers_of
+    from arqway.service.cli.stack import workers_of
 
     settings = read_settings()
     if processes is not None:
@@ -53,8 +53,8 @@ def run_worker(processes: int | None) -> int:
 
 
 def _keep_running(part: "Callable[[EmbeddedServer | None], Part]", settings: "ServiceSettings") -> int:
-    from service.cli.redis_server import embedded_server
-    from service.cli.stack import Stack, StopRequested
+    from arqway.service.cli.redis_server import embedded_server
+    from arqway.service.cli.stack import Stack, StopRequested
 
     configure_logs(settings.log_level, settings.log_format)
     with ExitStack() as resources:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from service.cli.api_client import Show
-from service.cli.output import say
-from service.client import Job
+from arqway.service.cli.api_client import Show
+from arqway.service.cli.output import say
+from arqway.service.client import Job
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from service.cli.errors import WRONG_INPUT, CommandError
-from service.cli.output import warn
-from service.settings import ServiceSettings
-from workers.contract.errors import ConfigurationError
-from workers.embedded import EmbeddedServer
+from arqway.service.cli.errors import WRONG_INPUT, CommandError
+from arqway.service.cli.output import warn
+from arqway.service.settings import ServiceSettings
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.processes.embedded import EmbeddedServer
 
 
 @contextmanager

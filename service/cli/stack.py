@@ -7,13 +7,13 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from service.cli.errors import CommandError
-from workers.embedded import EmbeddedServer
-from workers.engine.supervised import worker_part
-from workers.engine.supervisor import Part, Supervisor
+from arqway.service.cli.errors import CommandError
+from arqway.workers.processes.embedded import EmbeddedServer
+from arqway.workers.processes.supervisor import Part, Supervisor
+from arqway.workers.processes.workers import worker_part
 
 if TYPE_CHECKING:
-    from service.settings import ServiceSettings
+    from arqway.service.settings import ServiceSettings
 
 __all__ = ["Stack", "StopRequested", "api_part", "workers_of"]
 
@@ -29,7 +29,7 @@ class StopRequested(Exception):  # noqa: N818 - a request, not an error
 
 def api_part(log: Path | None = None) -> Part:
     """Return the API; its output goes to ``log``, if given."""
-    return Part(name="API", command=lambda _: ("-m", "service.cli", "api"), log=log)
+    return Part(name="API", command=lambda _: ("-m", "arqway.service.cli", "api"), log=log)
 
 
 def workers_of(settings: "ServiceSettings", server: EmbeddedServer | None) -> Part:

@@ -4,18 +4,18 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from service.cli.addresses import base_url, free_port, refuse_taken_port
-from service.cli.api_client import until_ready
-from service.cli.exposure import refuse_exposure, refuse_locked_door
-from service.cli.output import say
-from service.cli.redis_server import embedded_server
-from service.cli.stack import Stack, StopRequested, api_part, workers_of
-from service.cli.variables import read_settings
-from workers.embedded import EmbeddedServer
-from workers.logs import configure_logs
+from arqway.service.cli.addresses import base_url, free_port, refuse_taken_port
+from arqway.service.cli.api_client import until_ready
+from arqway.service.cli.exposure import refuse_exposure, refuse_locked_door
+from arqway.service.cli.output import say
+from arqway.service.cli.redis_server import embedded_server
+from arqway.service.cli.stack import Stack, StopRequested, api_part, workers_of
+from arqway.service.cli.variables import read_settings
+from arqway.workers.logs import configure_logs
+from arqway.workers.processes.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from service.settings import ServiceSettings
+    from arqway.service.settings import ServiceSettings
 
 READY_WITHIN_S = 60.0
 _RESTARTS = 5

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
-from service.cli.errors import WRONG_INPUT, CommandError
-from workers.contract.errors import ConfigurationError
+from arqway.service.cli.errors import WRONG_INPUT, CommandError
+from arqway.workers.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from service.settings import ServiceSettings
+    from arqway.service.settings import ServiceSettings
 
 _PREFIX = "ARQWAY_"
 _OF_TESTS_PREFIX = "ARQWAY_TEST_"
@@ -21,8 +21,8 @@ _OTHERS = ("ARQWAY_URL", "ARQWAY_API_KEY", "ARQWAY_REQUIRE")
 
 def read_settings() -> "ServiceSettings":
     """Return the settings of this process. Raises CommandError, naming the first variable that cannot be used."""
-    from service.settings import ServiceSettings
-    from workers import settings
+    from arqway.service.settings import ServiceSettings
+    from arqway.workers import settings
 
     try:
         return settings.read_settings(ServiceSettings)
@@ -49,7 +49,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _of_service() -> Iterator[str]:
-    from service.settings import ServiceSettings
+    from arqway.service.settings import ServiceSettings
 
     yield from _OTHERS
     yield from _variables(ServiceSettings)
@@ -58,7 +58,7 @@ def _of_service() -> Iterator[str]:
 def _of_report() -> Iterator[str]:
     # Comes last: it imports the jobs of this repository, which a team with jobs of its own may not have installed.
     try:
-        from workers.jobs.report.settings import ReportSettings
+        from arqway.workers.jobs.report.settings import ReportSettings
     except ImportError:
         return
     yield from _variables(ReportSettings)

@@ -4,8 +4,8 @@ Read ``api`` first: ``ArqwayClient`` submits, waits, streams, cancels. ``transpo
 safe; ``frames`` reads event streams; ``views`` has what comes back, ``errors`` what may go wrong.
 """
 
-from service.client.api import ArqwayClient
-from service.client.errors import (
+from arqway.service.client.api import ArqwayClient
+from arqway.service.client.errors import (
     ApiError,
     Conflict,
     FieldError,
@@ -20,8 +20,8 @@ from service.client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from service.client.submission import BatchItem, JobOptions, RawJson, SubmitOptions
-from service.client.views import AcceptedBatch, Batch, Event, Failure, Job, JobHandle, Progress
+from arqway.service.client.submission import BatchItem, JobOptions, RawJson, SubmitOptions
+from arqway.service.client.views import AcceptedBatch, Batch, Event, Failure, Job, JobHandle, Progress
 
 __all__ = [
     "AcceptedBatch",

@@ -10,17 +10,27 @@ import httpx
 from pydantic_core import to_json
 from typing_extensions import Unpack
 
-from service.client import jobs
-from service.client.batches import Batches
-from service.client.errors import JobFailed
-from service.client.listing import JobFilter, pages, written
-from service.client.operations import Operations
-from service.client.polling import versions
-from service.client.streaming import frames
-from service.client.submission import UNSET, BatchItem, SubmitOptions, key_header, payload_json
-from service.client.transport import Request, Transport
-from service.client.views import AcceptedBatch, Batch, Event, Job, JobHandle, ResultT, handle_of, read_event, read_job
-from workers.definition import JobDefinition, PayloadT
+from arqway.service.client import jobs
+from arqway.service.client.batches import Batches
+from arqway.service.client.errors import JobFailed
+from arqway.service.client.listing import JobFilter, pages, written
+from arqway.service.client.operations import Operations
+from arqway.service.client.polling import versions
+from arqway.service.client.streaming import frames
+from arqway.service.client.submission import UNSET, BatchItem, SubmitOptions, key_header, payload_json
+from arqway.service.client.transport import Request, Transport
+from arqway.service.client.views import (
+    AcceptedBatch,
+    Batch,
+    Event,
+    Job,
+    JobHandle,
+    ResultT,
+    handle_of,
+    read_event,
+    read_job,
+)
+from arqway.workers.definition import JobDefinition, PayloadT
 
 
 class ArqwayClient:

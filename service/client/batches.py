@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from service.client.errors import ItemProblem
-from service.client.streaming import frames
-from service.client.submission import BatchItem, key_header
-from service.client.transport import Request, Transport
-from service.client.views import (
+from arqway.service.client.errors import ItemProblem
+from arqway.service.client.streaming import frames
+from arqway.service.client.submission import BatchItem, key_header
+from arqway.service.client.transport import Request, Transport
+from arqway.service.client.views import (
     AcceptedBatch,
     Batch,
     Event,
@@ -20,7 +20,7 @@ from service.client.views import (
     read_object,
     read_view,
 )
-from workers.contract.events import FINISHED
+from arqway.workers.contract.events import FINISHED
 
 _SLOW_S = 60.0
 """What an act on a thousand jobs may take beyond the time of other calls."""

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from workers.contract.errors import ArqwayError
+from arqway.workers.contract.errors import ArqwayError
 
 if TYPE_CHECKING:
-    from service.client.views import Failure, Job
+    from arqway.service.client.views import Failure, Job
 
 HELD = "idempotency_held"
 
@@ -114,7 +114,7 @@ class ApiError(ArqwayError):
         return isinstance(self, RateLimited | Unavailable) or self.code == HELD
 
 
-class Invalid(ApiError):  # noqa: N818 - a fact, as in workers.contract.errors
+class Invalid(ApiError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
     """The request cannot be served as it is."""
 
 

@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.errors import ApiError, Conflict, RateLimited, Unavailable, WaitTimeout
-from service.client.polling import polls
-from service.client.submission import UNSET, payload_json
-from service.client.transport import Request, Transport
-from service.client.views import Job, JobHandle, ResultT, handle_of, read_job, read_object
-from workers.contract.states import JobState
+from arqway.service.client.errors import ApiError, Conflict, RateLimited, Unavailable, WaitTimeout
+from arqway.service.client.polling import polls
+from arqway.service.client.submission import UNSET, payload_json
+from arqway.service.client.transport import Request, Transport
+from arqway.service.client.views import Job, JobHandle, ResultT, handle_of, read_job, read_object
+from arqway.workers.contract.states import JobState
 
 
 def path_of(job: JobHandle[Any] | str) -> str:

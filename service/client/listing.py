@@ -6,10 +6,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from service.client.errors import UnexpectedAnswer
-from service.client.transport import Request, Transport
-from service.client.views import read_object
-from workers.contract.states import JobState
+from arqway.service.client.errors import UnexpectedAnswer
+from arqway.service.client.transport import Request, Transport
+from arqway.service.client.views import read_object
+from arqway.workers.contract.states import JobState
 
 _PAGE = 200
 

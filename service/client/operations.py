@@ -9,9 +9,9 @@ from urllib.parse import quote
 from pydantic_core import to_json
 from typing_extensions import Unpack
 
-from service.client.listing import JobFilter, pages, written
-from service.client.transport import Request, Transport
-from service.client.views import Failure, Job, read_object, read_view
+from arqway.service.client.listing import JobFilter, pages, written
+from arqway.service.client.transport import Request, Transport
+from arqway.service.client.views import Failure, Job, read_object, read_view
 
 _SLOW_S = 120.0
 """What a redrive of ten thousand jobs may take beyond the time of other calls."""

@@ -8,9 +8,9 @@ from math import ceil
 
 import httpx
 
-from service.client.errors import retry_after_s
-from service.client.patience import Patience
-from service.client.transport import Request, Transport
+from arqway.service.client.errors import retry_after_s
+from arqway.service.client.patience import Patience
+from arqway.service.client.transport import Request, Transport
 
 LONG_POLL_S = 30
 """A proxy may take a longer silence for a dead connection."""

@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Sequence
 
 import httpx
 
-from service.client.errors import ApiError, UnexpectedAnswer
-from service.client.frames import Frame, FrameReader
-from service.client.patience import jitter
-from service.client.transport import Request, Transport
+from arqway.service.client.errors import ApiError, UnexpectedAnswer
+from arqway.service.client.frames import Frame, FrameReader
+from arqway.service.client.patience import jitter
+from arqway.service.client.transport import Request, Transport
 
 MEDIA_TYPE = "text/event-stream"
 SILENCE_S = 60.0

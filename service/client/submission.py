@@ -9,10 +9,10 @@ from uuid import uuid4
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
-from service.client.errors import FieldError, Invalid
-from service.client.views import JobHandle
-from workers.contract.errors import InvalidPayload
-from workers.definition import JobDefinition
+from arqway.service.client.errors import FieldError, Invalid
+from arqway.service.client.views import JobHandle
+from arqway.workers.contract.errors import InvalidPayload
+from arqway.workers.definition import JobDefinition
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _UNPROCESSABLE, _BAD = 422, 400

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import httpx
 
-from service.client.errors import ApiError, Unavailable, error_of
-from service.client.patience import Patience
-from workers.contract.errors import ConfigurationError
+from arqway.service.client.errors import ApiError, Unavailable, error_of
+from arqway.service.client.patience import Patience
+from arqway.workers.contract.errors import ConfigurationError
 
 _CONNECTIONS = 1_000
 """Each waiter and each stream holds one."""

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 from pydantic import GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import core_schema, from_json, to_json
 
-from service.client.errors import ItemProblem, UnexpectedAnswer
-from workers.contract.states import TERMINAL_STATES, JobState
-from workers.definition import JobDefinition
+from arqway.service.client.errors import ItemProblem, UnexpectedAnswer
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
+from arqway.workers.definition import JobDefinition
 
 ResultT = TypeVar("ResultT")
 ViewT = TypeVar("ViewT")

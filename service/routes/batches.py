@@ -8,18 +8,18 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers import json_answer, path_of
-from service.audit import audit
-from service.dependencies import BatchIdPath, batches_of, queue_of, queues_of
-from service.errors import BodyTooLarge, InvalidIdempotencyKey, NotJson, UnsupportedMediaType
-from service.idempotency import IdempotencyKeyHeader, idempotency_of, read_answer, replayed, write_answer
-from service.openapi import BATCH_LINKS, answer, problems
-from service.problems import item_problem
-from service.schemas.batches import AcceptedBatchView, ActedView, BatchView
-from service.schemas.submission import BatchRequest
-from service.submission import RawRoute, as_model, read_json
-from workers.client import AcceptedBatch, BatchItem, BatchRecord
-from workers.contract.errors import (
+from arqway.service.access.audit import audit
+from arqway.service.dependencies import BatchIdPath, batches_of, queue_of, queues_of
+from arqway.service.http.answers import json_answer, path_of
+from arqway.service.http.idempotency import IdempotencyKeyHeader, idempotency_of, read_answer, replayed, write_answer
+from arqway.service.http.submission import RawRoute, as_model, read_json
+from arqway.service.openapi.responses import BATCH_LINKS, answer, problems
+from arqway.service.problems.answers import item_problem
+from arqway.service.problems.errors import BodyTooLarge, InvalidIdempotencyKey, NotJson, UnsupportedMediaType
+from arqway.service.shapes.batches import AcceptedBatchView, ActedView, BatchView
+from arqway.service.shapes.submission import BatchRequest
+from arqway.workers.client import AcceptedBatch, BatchItem, BatchRecord
+from arqway.workers.contract.errors import (
     BatchNotFound,
     BatchRefused,
     IdempotencyHeld,
@@ -28,8 +28,8 @@ from workers.contract.errors import (
     QueueFull,
     StoreUnavailable,
 )
-from workers.contract.record import JobRecord
-from workers.contract.view import timestamp
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.view import timestamp
 
 _TAGS: list[str | Enum] = ["batches"]
 _ROUTE = ":batch"

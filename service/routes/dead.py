@@ -9,20 +9,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers import json_answer
-from service.audit import audit
-from service.auth import caller_of
-from service.dependencies import dead_letters_of
-from service.errors import BodyTooLarge, NotJson, UnsupportedMediaType
-from service.openapi import answer, next_page, problems
-from service.routes.lists import moment_ms, next_link
-from service.schemas.operations import DeadView, RedriveFilter, RedriveRequest, RedriveView
-from service.submission import RawRoute, as_model, read_json
-from workers.client import JobFilter
-from workers.client.dead import DeadLetterGroup
-from workers.contract.errors import InvalidCursor, InvalidPayload, StoreUnavailable
-from workers.contract.record import Failure
-from workers.contract.view import failure_view, job_view, timestamp
+from arqway.service.access.audit import audit
+from arqway.service.access.callers import caller_of
+from arqway.service.dependencies import dead_letters_of
+from arqway.service.http.answers import json_answer
+from arqway.service.http.submission import RawRoute, as_model, read_json
+from arqway.service.openapi.responses import answer, next_page, problems
+from arqway.service.problems.errors import BodyTooLarge, NotJson, UnsupportedMediaType
+from arqway.service.routes.lists import moment_ms, next_link
+from arqway.service.shapes.operations import DeadView, RedriveFilter, RedriveRequest, RedriveView
+from arqway.workers.client import JobFilter
+from arqway.workers.client.dead import DeadLetterGroup
+from arqway.workers.contract.errors import InvalidCursor, InvalidPayload, StoreUnavailable
+from arqway.workers.contract.record import Failure
+from arqway.workers.contract.view import failure_view, job_view, timestamp
 
 _TAGS: list[str | Enum] = ["dead letters"]
 _NO_FAILURE = Failure("unknown", "Nothing is known of the failure.")

@@ -7,19 +7,19 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers import json_answer
-from service.audit import audit
-from service.auth import caller_of
-from service.dependencies import ExistingJob, queue_of
-from service.openapi import ACCEPTED_HEADERS, answer, job_links, problems
-from service.routes.jobs import retried_job
-from service.schemas.jobs import JobView
-from service.schemas.operations import DeliveriesView
-from workers.client.deliveries import deliveries_of
-from workers.contract.errors import JobNotFinished, JobNotFound, JobRetried, StoreUnavailable
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.contract.view import attempt_views, timestamp
+from arqway.service.access.audit import audit
+from arqway.service.access.callers import caller_of
+from arqway.service.dependencies import ExistingJob, queue_of
+from arqway.service.http.answers import json_answer
+from arqway.service.openapi.responses import ACCEPTED_HEADERS, answer, job_links, problems
+from arqway.service.routes.jobs import retried_job
+from arqway.service.shapes.jobs import JobView
+from arqway.service.shapes.operations import DeliveriesView
+from arqway.workers.client.deliveries import deliveries_of
+from arqway.workers.contract.errors import JobNotFinished, JobNotFound, JobRetried, StoreUnavailable
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.view import attempt_views, timestamp
 
 _TAGS: list[str | Enum] = ["webhooks"]
 

@@ -10,15 +10,16 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.admission import still_admitted
-from service.auth import caller_of
-from service.dependencies import BatchIdPath, JobIdPath, batches_of, queue_of
-from service.errors import InvalidEventId, TooManyStreams
-from service.openapi import Responses, answer, problems
-from service.routes.batches import view_of
-from service.sse.feeds import BatchState, batch_frames, tenant_frames
-from service.sse.jobs import job_frames
-from service.sse.resumption import (
+from arqway.service.access.admission import still_admitted
+from arqway.service.access.callers import caller_of
+from arqway.service.dependencies import BatchIdPath, JobIdPath, batches_of, queue_of
+from arqway.service.http.submission import RawRoute
+from arqway.service.openapi.responses import Responses, answer, problems
+from arqway.service.problems.errors import InvalidEventId, TooManyStreams
+from arqway.service.routes.batches import view_of
+from arqway.service.sse.feeds import BatchState, batch_frames, tenant_frames
+from arqway.service.sse.jobs import job_frames
+from arqway.service.sse.resumption import (
     FeedPlaceHeader,
     FeedPlaceQuery,
     JobEventHeader,
@@ -26,11 +27,10 @@ from service.sse.resumption import (
     feed_place,
     job_event_id,
 )
-from service.sse.stream import MEDIA_TYPE, EventStream, OpenStreams
-from service.submission import RawRoute
-from workers.contract.errors import BatchNotFound, JobNotFound, StoreUnavailable
-from workers.contract.events import FINISHED, PROGRESS
-from workers.contract.states import JobState
+from arqway.service.sse.stream import MEDIA_TYPE, EventStream, OpenStreams
+from arqway.workers.contract.errors import BatchNotFound, JobNotFound, StoreUnavailable
+from arqway.workers.contract.events import FINISHED, PROGRESS
+from arqway.workers.contract.states import JobState
 
 EVENT_NAMES = frozenset({*JobState, PROGRESS, FINISHED})
 _TAGS: list[str | Enum] = ["events"]

@@ -6,10 +6,10 @@ from enum import Enum
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from service.dependencies import queue_of
-from service.openapi import answer, problems
-from service.schemas.health import HealthView
-from workers.contract.errors import StoreUnavailable
+from arqway.service.dependencies import queue_of
+from arqway.service.openapi.responses import answer, problems
+from arqway.service.shapes.health import HealthView
+from arqway.workers.contract.errors import StoreUnavailable
 
 _PATIENCE_S = 2.0
 

@@ -8,18 +8,42 @@ from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers import fresh_job_answer, job_answer, json_answer, pace, path_of
-from service.audit import audit
-from service.auth import caller_of
-from service.conditions import etag_of, expected_version, is_known
-from service.dependencies import ExistingJob, JobIdPath, existing_job, queue_of, queues_of
-from service.errors import BodyTooLarge, InvalidIdempotencyKey, JobNotSucceeded, NotJson, UnsupportedMediaType
-from service.openapi import ACCEPTED_HEADERS, JOB_HEADERS, SUBMITTED_HEADERS, Responses, answer, job_links, problems
-from service.preferences import PreferHeader, applied, wait_of
-from service.schemas.jobs import AttemptsView, JobView, WaitingView, typed_job_view, view_names
-from service.submission import RawRoute, read_optional_json, submit_endpoint
-from workers.client.waiting import Reason, reasons_for
-from workers.contract.errors import (
+from arqway.service.access.audit import audit
+from arqway.service.access.callers import caller_of
+from arqway.service.dependencies import ExistingJob, JobIdPath, existing_job, queue_of, queues_of
+from arqway.service.http.answers import (
+    PreferHeader,
+    applied,
+    etag_of,
+    expected_version,
+    fresh_job_answer,
+    is_known,
+    job_answer,
+    json_answer,
+    pace,
+    path_of,
+    wait_of,
+)
+from arqway.service.http.submission import RawRoute, read_optional_json, submit_endpoint
+from arqway.service.openapi.responses import (
+    ACCEPTED_HEADERS,
+    JOB_HEADERS,
+    SUBMITTED_HEADERS,
+    Responses,
+    answer,
+    job_links,
+    problems,
+)
+from arqway.service.problems.errors import (
+    BodyTooLarge,
+    InvalidIdempotencyKey,
+    JobNotSucceeded,
+    NotJson,
+    UnsupportedMediaType,
+)
+from arqway.service.shapes.jobs import AttemptsView, JobView, WaitingView, typed_job_view, view_names
+from arqway.workers.client.waiting import Reason, reasons_for
+from arqway.workers.contract.errors import (
     CallbacksOff,
     IdempotencyHeld,
     IdempotencyMismatch,
@@ -36,10 +60,11 @@ from workers.contract.errors import (
     StoreUnavailable,
     UnknownKind,
 )
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.contract.view import attempt_views, timestamp
-from workers.definition import JobDefinition, Registry
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.view import attempt_views, timestamp
+from arqway.workers.definition import JobDefinition
+from arqway.workers.registry import Registry
 
 SUBMIT_PROBLEMS = (
     NotJson,

@@ -11,16 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers import json_answer, path_of
-from service.auth import caller_of
-from service.dependencies import listing_of
-from service.openapi import answer, next_page, problems
-from service.schemas.jobs import JobList
-from service.schemas.moments import Moment
-from workers.client import JobFilter
-from workers.contract.errors import InvalidCursor, StoreUnavailable
-from workers.contract.states import JobState
-from workers.contract.view import job_view
+from arqway.service.access.callers import caller_of
+from arqway.service.dependencies import listing_of
+from arqway.service.http.answers import json_answer, path_of
+from arqway.service.openapi.responses import answer, next_page, problems
+from arqway.service.shapes.jobs import JobList
+from arqway.service.shapes.moments import Moment
+from arqway.workers.client import JobFilter
+from arqway.workers.contract.errors import InvalidCursor, StoreUnavailable
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.view import job_view
 
 _TAGS: list[str | Enum] = ["jobs"]
 

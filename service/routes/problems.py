@@ -8,11 +8,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from service.answers import json_answer
-from service.openapi import answer, problems
-from service.problem_pages import KINDS, PAGE_HEADERS, describe, describe_all, index_page, page_of
-from service.problems import PAGES
-from service.schemas.problems import ProblemTypesView, ProblemTypeView
+from arqway.service.http.answers import json_answer
+from arqway.service.openapi.responses import answer, problems
+from arqway.service.problems.answers import PAGES
+from arqway.service.problems.pages import KINDS, PAGE_HEADERS, describe, describe_all, index_page, page_of
+from arqway.service.shapes.problems import ProblemTypesView, ProblemTypeView
 
 _TAGS: list[str | Enum] = ["problems"]
 SlugPath = Annotated[

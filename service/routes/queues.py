@@ -9,15 +9,15 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers import json_answer
-from service.audit import audit
-from service.dependencies import queues_of
-from service.openapi import answer, problems
-from service.schemas.operations import PausedView, QueuesView, WorkersView
-from workers.client.queues import QueueStatus
-from workers.contract.errors import StoreUnavailable
-from workers.contract.view import timestamp
-from workers.contract.worker import WorkerRecord
+from arqway.service.access.audit import audit
+from arqway.service.dependencies import queues_of
+from arqway.service.http.answers import json_answer
+from arqway.service.openapi.responses import answer, problems
+from arqway.service.shapes.operations import PausedView, QueuesView, WorkersView
+from arqway.workers.client.queues import QueueStatus
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.view import timestamp
+from arqway.workers.contract.worker import WorkerRecord
 
 _TAGS: list[str | Enum] = ["operations"]
 QueueNamePath = Annotated[

@@ -13,24 +13,24 @@ from fastapi import Path as PathParameter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from service.answers import json_answer, pace, path_of
-from service.auth import caller_of
-from service.dependencies import queue_of
-from service.errors import ReportNotReady, ReportStoreUnavailable, ReportUnavailable
-from service.openapi import REPORT_LINKS, answer, problems
-from service.routes.jobs import SUBMIT_PROBLEMS, IfNoneMatchHeader
-from service.schemas.jobs import EXAMPLE_ID
-from service.schemas.reports import AcceptedReport, ReportView, report_view
-from service.submission import RawRoute, submit_endpoint
-from workers.contract.errors import JobNotFound, StoreUnavailable
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.definition import JobDefinition
+from arqway.service.access.callers import caller_of
+from arqway.service.dependencies import queue_of
+from arqway.service.http.answers import json_answer, pace, path_of
+from arqway.service.http.submission import RawRoute, submit_endpoint
+from arqway.service.openapi.responses import REPORT_LINKS, answer, problems
+from arqway.service.problems.errors import ReportNotReady, ReportStoreUnavailable, ReportUnavailable
+from arqway.service.routes.jobs import SUBMIT_PROBLEMS, IfNoneMatchHeader
+from arqway.service.shapes.jobs import EXAMPLE_ID
+from arqway.service.shapes.reports import AcceptedReport, ReportView, report_view
+from arqway.workers.contract.errors import JobNotFound, StoreUnavailable
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.definition import JobDefinition
 
 if TYPE_CHECKING:
-    from workers.jobs.report.storage import ReportStore, StoredFile
+    from arqway.workers.jobs.report.storage import ReportStore, StoredFile
 
-logger = logging.getLogger("service.reports")
+logger = logging.getLogger("arqway.service.reports")
 
 KIND = "report.generate"
 _PDF = "application/pdf"
@@ -145,8 +145,8 @@ async def _report_store(request: Request) -> "ReportStore":
 
 
 def _open_store(home: Path) -> "ReportStore":
-    from workers.jobs.report.settings import ReportSettings
-    from workers.jobs.report.storage import open_store  # needs an extra, which only this route does
+    from arqway.workers.jobs.report.settings import ReportSettings
+    from arqway.workers.jobs.report.storage import open_store  # needs an extra, which only this route does
 
     return open_store(ReportSettings(home=home).store_url)
 

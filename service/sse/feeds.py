@@ -4,19 +4,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from service.sse.frames import BEAT, feed_frame, gap_frame, id_frame, view_frame
-from service.sse.resumption import place_id
-from workers.client import JobQueue
-from workers.client.following import FeedFollower, FeedPlace, follow_feed
-from workers.contract.errors import StoreUnavailable
-from workers.contract.events import FINISHED, batch_topic, order_of
+from arqway.service.sse.frames import BEAT, feed_frame, gap_frame, id_frame, view_frame
+from arqway.service.sse.resumption import place_id
+from arqway.workers.client import JobQueue
+from arqway.workers.client.following import FeedFollower, FeedPlace, follow_feed
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.events import FINISHED, batch_topic, order_of
 
 
 class BatchState(NamedTuple):
     """How a batch is."""
 
     view: dict[str, Any]
-    """``service.schemas.batches.BatchView``."""
+    """``service.shapes.batches.BatchView``."""
     finished_ms: int | None
 
 

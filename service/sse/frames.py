@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from workers.contract.events import FINISHED, PROGRESS, FeedEvent, JobEvent
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.contract.view import job_view, timestamp
+from arqway.workers.contract.events import FINISHED, PROGRESS, FeedEvent, JobEvent
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.view import job_view, timestamp
 
 OPENING = b"retry: 2000\n: open\n\n"
 """Shows at once that the stream is open; whoever loses it is to ask again after 2 s."""

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.auth import Caller
-from service.sse.frames import HEARTBEAT, end_frame, gap_frame, job_frame, submitted_frame
-from workers.client import JobQueue
-from workers.client.following import JobFollower, JobNews, follow_job
-from workers.contract.errors import JobNotFound
-from workers.contract.events import START
+from arqway.service.access.callers import Caller
+from arqway.service.sse.frames import HEARTBEAT, end_frame, gap_frame, job_frame, submitted_frame
+from arqway.workers.client import JobQueue
+from arqway.workers.client.following import JobFollower, JobNews, follow_job
+from arqway.workers.contract.errors import JobNotFound
+from arqway.workers.contract.events import START
 
 
 class JobFrames:

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Header, Query
 from starlette.requests import Request
 
-from service.errors import InvalidEventId
-from workers.client.following import FeedPlace
+from arqway.service.problems.errors import InvalidEventId
+from arqway.workers.client.following import FeedPlace
 
 _ENTRY = "[0-9]{1,20}-[0-9]{1,20}"
 _LINE = "[0-9]{1,9}"

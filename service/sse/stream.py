@@ -9,10 +9,10 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.errors import TooManyStreams
-from service.settings import ServiceSettings
-from service.sse.frames import OPENING
-from workers.client.feed import Subscription
+from arqway.service.problems.errors import TooManyStreams
+from arqway.service.settings import ServiceSettings
+from arqway.service.sse.frames import OPENING
+from arqway.workers.client.feed import Subscription
 
 MEDIA_TYPE = "text/event-stream"
 _HEADERS = (

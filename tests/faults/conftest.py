@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from arqway.workers.client import JobQueue, open_queue
+from arqway.workers.settings import Settings
 from tests.support.fault_jobs import JOBS
 from tests.support.fault_records import figures
 from tests.support.fault_workers import Crew, FaultyValkey
 from tests.support.leaks import keys_without_owner
-from workers.client import JobQueue, open_queue
-from workers.settings import Settings
 
 FULL = os.environ.get("ARQWAY_TEST_FAULTS") == "full"
 Measured = Callable[[str, object], None]

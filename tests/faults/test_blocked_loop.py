@@ -4,11 +4,11 @@ from pathlib import Path
 
 from redis import Redis
 
+from arqway.workers.client import JobQueue
 from tests.faults.conftest import StartCrew
 from tests.support.fault_jobs import Place, Work, block, hold, notes
 from tests.support.fault_records import all_end, all_succeeded
 from tests.support.waiting import wait_until
-from workers.client import JobQueue
 
 LEASE_S = 1.0
 BLOCKED = "The event loop is blocked; no other job of this worker can go on"

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from redis import Redis
 
+from arqway import JobState
+from arqway.workers.client import JobQueue
+from arqway.workers.store.connection import open_redis
 from tests.faults.conftest import Measured, StartCrew
 from tests.support.fault_jobs import Place, deaf, hold, notes, tidy
 from tests.support.fault_records import all_end, ended_once
 from tests.support.fault_workers import FaultyValkey
 from tests.support.proxy import Link, Proxy, proxy
 from tests.support.waiting import wait_for, wait_until
-from workers import JobState
-from workers.client import JobQueue
-from workers.connection import open_redis
 
 CANCELS = 40
 ABANDONED = "A job did not end when told to, and is given up on; it still holds memory and may hold the loop"

@@ -12,7 +12,10 @@ import pytest
 from httpx import AsyncClient
 from redis import Redis
 
-from service.app import create_app
+from arqway.service.app import create_app
+from arqway.workers.contract import keys
+from arqway.workers.settings import Settings
+from arqway.workers.store.entries import Claim
 from tests.faults.conftest import FULL, Measured
 from tests.support.event_streams import EventParser, Listener, listening
 from tests.support.fault_workers import FaultyValkey
@@ -25,9 +28,6 @@ from tests.support.proxy import Proxy, proxy
 from tests.support.raw_http import raw_connection
 from tests.support.stream_crowd import Member, crowd_of, stream_request, unchunked
 from tests.support.waiting import wait_until
-from workers.contract import keys
-from workers.entries import Claim
-from workers.settings import Settings
 
 STREAMS = 5_000 if FULL else 1_500
 LISTENERS = 1_000 if FULL else 300

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import pytest
 from redis import Redis
 
+from arqway.workers.client import JobQueue
 from tests.faults.conftest import Measured, StartCrew
 from tests.support.fault_jobs import Place, Work, hold, notes, work
 from tests.support.fault_records import all_end, all_succeeded, unfinished
 from tests.support.fault_workers import Crew
 from tests.support.waiting import wait_until
-from workers.client import JobQueue
 
 PROCESSES, WORKERS_EACH, SLOTS = 4, 5, 10
 AT_ONCE = PROCESSES * WORKERS_EACH * SLOTS

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from redis import Redis
 from starlette.responses import StreamingResponse
 
-from service.app import create_app
-from service.settings import ServiceSettings
+from arqway.service.app import create_app
+from arqway.service.settings import ServiceSettings
+from arqway.workers.contract import keys
 from tests.faults.conftest import Measured
 from tests.support.fault_workers import FaultyValkey
 from tests.support.http import assert_problem, served, served_client
@@ -22,7 +23,6 @@ from tests.support.http_process import ServiceProcess, service_process
 from tests.support.proxy import proxy
 from tests.support.raw_http import RawConnection, crowd, raw_connection, request, still_open
 from tests.support.waiting import wait_until
-from workers.contract import keys
 
 NOWHERE = "redis://127.0.0.1:1"
 CROWD = 10_000

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from arqway.workers.client import JobQueue
 from tests.faults.conftest import FULL, Measured, StartCrew
 from tests.support.fault_jobs import Place, Work, hold, notes, times, work
 from tests.support.fault_records import all_end, all_succeeded, submit_surely, unfinished
 from tests.support.fault_workers import Crew
 from tests.support.waiting import wait_until
-from workers.client import JobQueue
 
 LEASE_S = 1.0
 HELD = 12

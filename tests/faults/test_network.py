@@ -8,6 +8,8 @@ from statistics import pstdev
 import pytest
 from redis import Redis
 
+from arqway.workers.client import JobQueue, open_queue
+from arqway.workers.settings import Settings
 from tests.faults.conftest import FULL, Measured, StartCrew
 from tests.faults.test_redis_away import cut_while_jobs_flow, first_job_ends, holding
 from tests.support.fault_jobs import JOBS, Work, work
@@ -15,8 +17,6 @@ from tests.support.fault_records import all_end, all_succeeded
 from tests.support.fault_workers import FaultyValkey
 from tests.support.proxy import Proxy, proxy
 from tests.support.waiting import wait_until
-from workers.client import JobQueue, open_queue
-from workers.settings import Settings
 
 AWAY_S = 30 if FULL else 5
 ATTEMPTS_PER_S = 20.0

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from arqway import JobState
+from arqway.workers.client import JobQueue
 from tests.faults.conftest import StartCrew
 from tests.support.fault_jobs import Work, notes, poison, work
 from tests.support.fault_records import all_end, all_succeeded, ended_once, unfinished
 from tests.support.fault_workers import Crew
 from tests.support.waiting import wait_until
-from workers import JobState
-from workers.client import JobQueue
 
 RUNS = 4
 """The first, and three rescues."""

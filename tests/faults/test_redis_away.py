@@ -10,13 +10,13 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 from redis import Redis
 
+from arqway.workers.client import JobQueue
+from arqway.workers.contract.errors import StoreUnavailable
 from tests.faults.conftest import FULL, Measured, StartCrew
 from tests.support.fault_jobs import Place, Work, hold, notes, times, work
 from tests.support.fault_records import all_end, all_succeeded, submit_surely, unfinished
 from tests.support.fault_workers import FaultyValkey
 from tests.support.waiting import wait_until
-from workers.client import JobQueue
-from workers.contract.errors import StoreUnavailable
 
 AWAY_S = 30 if FULL else 5
 SILENT_S = 20 if FULL else 3

@@ -10,14 +10,14 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from arqway.workers.client import JobQueue
+from arqway.workers.contract.errors import StoreUnavailable
 from tests.faults.conftest import Measured, StartCrew
 from tests.support.fault_jobs import Place, Work, hold, notes, times, work
 from tests.support.fault_records import all_end, all_succeeded, submit_surely
 from tests.support.fault_workers import FaultyValkey
 from tests.support.redis_server import wait_for_server
 from tests.support.waiting import wait_until
-from workers.client import JobQueue
-from workers.contract.errors import StoreUnavailable
 
 LEASE_S = 30
 RECOVERY_S = 2.0

@@ -8,13 +8,13 @@ from signal import SIGTERM
 import pytest
 from redis import Redis
 
+from arqway import JobState
+from arqway.workers.client import JobQueue
 from tests.faults.conftest import Measured, StartCrew
 from tests.support.fault_jobs import Place, Work, deaf, hold, notes, times, work
 from tests.support.fault_records import QUEUE, all_end, all_succeeded, submit_surely, unfinished
 from tests.support.fault_workers import WorkerProcess
 from tests.support.waiting import wait_until
-from workers import JobState
-from workers.client import JobQueue
 
 DRAIN_S = 1.5
 FLOWING, QUEUED = 1_000, 60

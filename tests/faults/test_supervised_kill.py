@@ -8,12 +8,12 @@ from signal import SIGKILL, SIGTERM
 
 from redis import Redis
 
+from arqway import JobRecord, JobState
+from arqway.workers.client import JobQueue
+from arqway.workers.contract import keys
 from tests.support.fleet import die, fleet_at, gate, hold, lines, living, queue_at, supervised
 from tests.support.processes import all_end, descendants
 from tests.support.waiting import wait_until
-from workers import JobRecord, JobState
-from workers.client import JobQueue
-from workers.contract import keys
 
 JOBS = 12
 RUN_AGAIN_WITHIN_S = 1.0

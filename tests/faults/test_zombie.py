@@ -6,12 +6,12 @@ from signal import SIGCONT, SIGSTOP, SIGTERM
 import pytest
 from redis import Redis
 
+from arqway.workers.client import JobQueue
+from arqway.workers.contract import keys
 from tests.faults.conftest import StartCrew
 from tests.support.fault_jobs import Place, hold, notes, zombie
 from tests.support.fault_records import QUEUE, all_end, all_succeeded, events, snapshot
 from tests.support.waiting import wait_until
-from workers.client import JobQueue
-from workers.contract import keys
 
 DROPPED = "Another worker owns this job now; its outcome here is dropped"
 

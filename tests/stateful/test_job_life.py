@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis import Redis
 
+from arqway.workers.contract import keys
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.entries import Acceptance, Claim, Lease, ProgressWrite, Refusal, Rest, Settlement, Submission
+from arqway.workers.store.jobs import JobStore
 from tests.support.leaks import keys_without_owner
-from workers.connection import open_redis
-from workers.contract import keys
-from workers.contract.record import JobRecord
-from workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
-from workers.entries import Acceptance, Claim, Lease, ProgressWrite, Refusal, Rest, Settlement, Submission
-from workers.store import JobStore
 
 LEASE_MS = 1_000
 RETENTION_MS = 60_000

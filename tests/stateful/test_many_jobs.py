@@ -18,19 +18,19 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
+from arqway.workers.client import JobFilter, JobQueue, Listing
+from arqway.workers.contract import keys
+from arqway.workers.contract.states import JobState
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.entries import BatchOpening, Claim, Extras, Idempotency
+from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.lists import Catalogue, Retried
 from tests.support.leaks import keys_without_owner
 from tests.support.ledger import FINGERPRINTS, Ledger, expected_answer
 from tests.support.plain_jobs import RETENTION_MS, settlement, submission
 from tests.support.world import World
-from workers.catalogue import Catalogue, Retried
-from workers.client import JobFilter, JobQueue, Listing
-from workers.connection import open_redis
-from workers.contract import keys
-from workers.contract.states import JobState
-from workers.definition import Registry
-from workers.entries import BatchOpening, Claim, Extras, Idempotency
-from workers.settings import Settings
-from workers.store import JobStore
 
 LEASE_MS = 1_000
 TENANTS, KINDS, QUEUES, TAGS, WORDS = ["default", "acme"], ["a.b", "c"], ["default", "slow"], ["x", "Y"], ["u", "v"]

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from workers.client.access import open_access
-from workers.contract.api_key import ALL_SCOPES, Scope
-from workers.settings import Settings
+from arqway.workers.client.access import open_access
+from arqway.workers.contract.api_key import ALL_SCOPES, Scope
+from arqway.workers.settings import Settings
 
 
 async def make_key(settings: Settings, *scopes: Scope, tenant: str = "default", **options: Any) -> str:

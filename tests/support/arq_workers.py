@@ -7,9 +7,9 @@ import pytest
 from arq.connections import ArqRedis
 from arq.jobs import Job
 
-from workers.connection import open_redis
-from workers.engine.worker import JobWorker
-from workers.settings import Settings
+from arqway.workers.engine.worker import JobWorker
+from arqway.workers.settings import Settings
+from arqway.workers.store.connection import open_redis
 
 MakeWorker = Callable[..., JobWorker]
 

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from arqway import JobContext, Registry, job
+from arqway.workers.client import JobQueue, open_queue
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.settings import Settings
+from arqway.workers.store.entries import Claim
+from arqway.workers.store.jobs import JobStore
 from tests.support.jobs import Number, retries
 from tests.support.plain_jobs import settlement
-from workers import JobContext, Registry, job
-from workers.client import JobQueue, open_queue
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.entries import Claim
-from workers.settings import Settings
-from workers.store import JobStore
 
 
 @job("hand.first", queue="default", other_queues=["slow"], retry=retries(3))

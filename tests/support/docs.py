@@ -16,17 +16,17 @@ import httpx
 from pydantic_core import PydanticUndefinedType
 from pydantic_settings import BaseSettings, NoDecode
 
-from service.app import create_app
-from service.auth import PUBLIC, SCOPES
-from service.errors import PROBLEMS, TYPE_PREFIX, UNEXPECTED
-from service.schemas.jobs import JobView
-from service.settings import ServiceSettings
-from workers.contract import keys
-from workers.contract.record import RECORD_FIELDS
-from workers.contract.states import TERMINAL_STATES, TRANSITIONS
-from workers.jobs import JOBS
-from workers.jobs.report.settings import ReportSettings
-from workers.settings import Settings
+from arqway.service.access.callers import PUBLIC, SCOPES
+from arqway.service.app import create_app
+from arqway.service.problems.errors import PROBLEMS, TYPE_PREFIX, UNEXPECTED
+from arqway.service.settings import ServiceSettings
+from arqway.service.shapes.jobs import JobView
+from arqway.workers.contract import keys
+from arqway.workers.contract.record import RECORD_FIELDS
+from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS
+from arqway.workers.jobs import JOBS
+from arqway.workers.jobs.report.settings import ReportSettings
+from arqway.workers.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(

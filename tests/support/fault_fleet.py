@@ -4,10 +4,10 @@ import asyncio
 import sys
 from signal import SIGTERM
 
+from arqway.workers.engine.worker import JobWorker
+from arqway.workers.logs import configure_logs
+from arqway.workers.settings import Settings
 from tests.support.fault_jobs import JOBS
-from workers.engine.worker import JobWorker
-from workers.logs import configure_logs
-from workers.settings import Settings
 
 
 async def serve(count: int) -> None:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from workers import JobContext, Registry, RetryPolicy, job
-from workers.contract.errors import LeaseLost
+from arqway import JobContext, Registry, RetryPolicy, job
+from arqway.workers.contract.errors import LeaseLost
 
 _LOOK_S = 0.02
 _SOON = timedelta(milliseconds=50)

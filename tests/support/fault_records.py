@@ -6,12 +6,12 @@ from statistics import median
 
 from redis import Redis
 
+from arqway import JobDefinition, JobRecord
+from arqway.workers.client import JobQueue
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import DuplicateJob, StoreUnavailable
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
 from tests.support.waiting import wait_until
-from workers import JobDefinition, JobRecord
-from workers.client import JobQueue
-from workers.contract import keys
-from workers.contract.errors import DuplicateJob, StoreUnavailable
-from workers.contract.states import TERMINAL_STATES, JobState
 
 QUEUE = keys.queue(keys.DEFAULT_QUEUE)
 Snapshot = tuple[Mapping[bytes, bytes], object, Mapping[bytes, bytes]]

@@ -18,7 +18,7 @@ _START_S = 30.0
 
 
 class WorkerProcess:
-    """One process of ``python -m workers``, its log in a file."""
+    """One process of ``python -m arqway.workers``, its log in a file."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
@@ -107,7 +107,7 @@ class Crew:
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-W", "error", *(command or ("-m", "workers"))],
+                [sys.executable, "-W", "error", *(command or ("-m", "arqway.workers"))],
                 cwd=self.folder,
                 env={**os.environ, **changes, "REDIS_URL": self._redis_url, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,

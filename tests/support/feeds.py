@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis import Redis
 
+from arqway.workers.client.feed import EventFeed, Subscription
+from arqway.workers.contract.events import FeedEvent
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.events import Streams
 from tests.support.hand_run import HandRun, hand_run
-from workers.client.feed import EventFeed, Subscription
-from workers.connection import open_redis
-from workers.contract.events import FeedEvent
-from workers.streams import Streams
 
 AT_ONCE_S = 3.0
 """Well below the 10 s for which a read blocks where nothing happens."""

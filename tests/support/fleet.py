@@ -10,14 +10,14 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
+from arqway import JobContext, Registry, job
+from arqway.workers.client import JobQueue, open_queue
+from arqway.workers.contract.worker import WorkerRecord
+from arqway.workers.settings import Settings
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.workers import Fleet
 from tests.support.processes import Command, arqway
 from tests.support.waiting import wait_until
-from workers import JobContext, Registry, job
-from workers.client import JobQueue, open_queue
-from workers.connection import open_redis
-from workers.contract.worker import WorkerRecord
-from workers.fleet import Fleet
-from workers.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 _LOOK_S = 0.01

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from itertools import count
 from secrets import token_hex
 
-from workers.connection import open_redis
-from workers.contract.keys import DEFAULT_TENANT
-from workers.contract.states import JobState
-from workers.entries import BatchOpening, Claim, Extras, ProgressWrite, Rest, Settlement, Submission
-from workers.store import JobStore
+from arqway.workers.contract.keys import DEFAULT_TENANT
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.entries import BatchOpening, Claim, Extras, ProgressWrite, Rest, Settlement, Submission
+from arqway.workers.store.jobs import JobStore
 
 ENVELOPE = b'{"t":null,"f":"test.hand","a":[{}],"k":{},"et":1}'
 FAILURE = json.dumps({"code": "exception", "message": "The job failed."})

@@ -12,13 +12,13 @@ from httpx import ASGITransport, AsyncClient, Response
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from service.app import create_app
-from service.server import Server
-from service.settings import ServiceSettings
-from service.wire import BACKLOG, server_config
+from arqway.service.app import create_app
+from arqway.service.server.server import Server
+from arqway.service.server.wire import BACKLOG, server_config
+from arqway.service.settings import ServiceSettings
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
 from tests.support.waiting import wait_until
-from workers.definition import Registry
-from workers.settings import Settings
 
 BASE_URL = "http://localhost"
 OpenApi = Callable[..., AbstractAsyncContextManager[AsyncClient]]
@@ -56,7 +56,7 @@ class Served(NamedTuple):
 
 @asynccontextmanager
 async def served(app: ASGIApp, settings: ServiceSettings) -> AsyncIterator[Served]:
-    """Serve an application on a free port, configured as in ``python -m service``."""
+    """Serve an application on a free port, configured as in ``python -m arqway.service``."""
     server = Server(server_config(app, settings))
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         serving = asyncio.create_task(server._serve([listener]))  # serve() would take the test process's signals

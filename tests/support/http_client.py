@@ -11,16 +11,16 @@ from typing import Any
 import httpx
 import pytest
 
-from service.app import create_app
-from service.client import ArqwayClient
-from service.server import Server
-from service.settings import ServiceSettings
-from service.wire import server_config
+from arqway import Registry
+from arqway.service.app import create_app
+from arqway.service.client import ArqwayClient
+from arqway.service.server.server import Server
+from arqway.service.server.wire import server_config
+from arqway.service.settings import ServiceSettings
+from arqway.workers.settings import Settings
 from tests.support.http import served, service_settings
 from tests.support.proxy import Proxy, proxy
 from tests.support.waiting import wait_until
-from workers import Registry
-from workers.settings import Settings
 
 OpenClient = Callable[..., AbstractAsyncContextManager[ArqwayClient]]
 

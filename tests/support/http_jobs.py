@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workers import DiscardJob, JobContext, Registry, RetryPolicy, job
+from arqway import DiscardJob, JobContext, Registry, RetryPolicy, job
 
 SECRET = "pa55word-in-an-exception"  # noqa: S105 - what must never leave the service
 

@@ -1,4 +1,4 @@
-"""``python -m service`` as a process of its own, and what it holds."""
+"""``python -m arqway.service`` as a process of its own, and what it holds."""
 
 import os
 import subprocess
@@ -69,6 +69,6 @@ async def service_process(folder: Path, redis_url: str, **variables: object) -> 
 
 
 def _start(log: Path, variables: dict[str, str]) -> "subprocess.Popen[bytes]":
-    command, environment = [sys.executable, "-m", "service"], {**os.environ, **variables}
+    command, environment = [sys.executable, "-m", "arqway.service"], {**os.environ, **variables}
     with log.open("wb") as output:
         return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=output, stderr=output)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from workers import JobContext, RetryPolicy, job
+from arqway import JobContext, RetryPolicy, job
 
 AT_ONCE = timedelta(0)
 SOON = timedelta(milliseconds=50)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from workers.contract import keys
+from arqway.workers.contract import keys
 
 _PER_JOB = (
     keys.RECORD_PREFIX,

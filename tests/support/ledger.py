@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from arqway.workers.contract.record import ATTEMPTS_KEPT, JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.entries import Acceptance, Claim, Refusal, Replay, Submission, SubmitAnswer
+from arqway.workers.store.lists import BatchRecord, DeadGroup
 from tests.support.world import World
-from workers.catalogue import BatchRecord, DeadGroup
-from workers.contract.record import ATTEMPTS_KEPT, JobRecord
-from workers.contract.states import JobState
-from workers.entries import Acceptance, Claim, Refusal, Replay, Submission, SubmitAnswer
 
 FINGERPRINTS = ["f0", "f1"]
 

@@ -1,8 +1,8 @@
 """What tests of the store hand to it: jobs without a definition, and how their attempts end."""
 
-from workers.contract.record import Failure
-from workers.contract.states import JobState
-from workers.entries import Claim, Extras, Rest, Settlement, Submission
+from arqway.workers.contract.record import Failure
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.entries import Claim, Extras, Rest, Settlement, Submission
 
 RETENTION_MS = 600_000
 

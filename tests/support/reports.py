@@ -8,13 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from workers.jobs.report.content import compose
-from workers.jobs.report.database import open_database
-from workers.jobs.report.orders import OrderBook
-from workers.jobs.report.population import Population, measure, read_population
-from workers.jobs.report.resources import ReportResources, open_report_resources
-from workers.jobs.report.settings import ReportSettings
-from workers.jobs.report.summary import Order, summarise
+from arqway.workers.jobs.report.content import compose
+from arqway.workers.jobs.report.database import open_database
+from arqway.workers.jobs.report.orders import OrderBook
+from arqway.workers.jobs.report.population import Population, measure, read_population
+from arqway.workers.jobs.report.resources import ReportResources, open_report_resources
+from arqway.workers.jobs.report.settings import ReportSettings
+from arqway.workers.jobs.report.summary import Order, summarise
 
 FIRST, LAST = date(1997, 1, 1), date(1998, 6, 30)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
-from workers.client import Batches, BatchItem, JobQueue
+from arqway.workers.client import Batches, BatchItem, JobQueue
 
 NOWHERE = "https://127.0.0.1:1/hook"
 _EACH = 8

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from workers import JobRecord
-from workers.client import JobQueue
-from workers.contract.errors import JobNotFound
+from arqway import JobRecord
+from arqway.workers.client import JobQueue
+from arqway.workers.contract.errors import JobNotFound
 
 _PAUSE_S = 0.005
 

@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 from pydantic import SecretStr
 from redis import Redis
 
+from arqway import JobContext, JobRecord, JobState, Registry, job
+from arqway.workers.client import JobQueue, open_queue
+from arqway.workers.contract import keys
+from arqway.workers.engine.worker import JobWorker
+from arqway.workers.settings import Settings
+from arqway.workers.store.entries import Submission
+from arqway.workers.webhooks.delivery import RETRY
 from tests.support.jobs import Empty, Number, double
 from tests.support.waiting import wait_for
 from tests.support.webhook_receiver import LOOPBACK, Receiver
 from tests.support.worker import running_worker
-from workers import JobContext, JobRecord, JobState, Registry, job
-from workers.client import JobQueue, open_queue
-from workers.contract import keys
-from workers.engine.worker import JobWorker
-from workers.entries import Submission
-from workers.settings import Settings
-from workers.webhooks.delivery import RETRY
 
 NEW, OLD = "whsec_" + "bmV3" * 8, "whsec_" + "b2xk" * 8
 FINAL = (JobState.SUCCEEDED, JobState.FAILED)

@@ -11,9 +11,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.contract.callback import Network
-from workers.webhooks.sender import Sender
-from workers.webhooks.signature import verify
+from arqway.workers.contract.callback import Network
+from arqway.workers.webhooks.sender import Sender
+from arqway.workers.webhooks.signature import verify
 
 LOOPBACK: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from signal import Signals
 
-from workers.definition import Registry
-from workers.engine.worker import JobWorker
-from workers.settings import Settings
+from arqway.workers.engine.worker import JobWorker
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
 
 
 @asynccontextmanager

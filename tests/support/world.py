@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.client import JobFilter
-from workers.contract import keys
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
+from arqway.workers.client import JobFilter
+from arqway.workers.contract import keys
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
 
 _LIST = "\x1f"
 

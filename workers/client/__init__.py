@@ -4,15 +4,15 @@ Read ``queue`` first: ``JobQueue`` submits, reads, waits, cancels and retries. B
 ``DeadLetters``, ``Queues`` and ``EventFeed`` do what their names say.
 """
 
-from workers.catalogue import BatchRecord
-from workers.client.batches import AcceptedBatch, Batches, BatchItem
-from workers.client.dead import DeadLetters
-from workers.client.listing import JobFilter, Listing
-from workers.client.opening import open_queue
-from workers.client.queue import Accepted, JobQueue
-from workers.client.queues import Queues
-from workers.client.submission import SubmitOptions
-from workers.entries import Idempotency
+from arqway.workers.client.batches import AcceptedBatch, Batches, BatchItem
+from arqway.workers.client.dead import DeadLetters
+from arqway.workers.client.listing import JobFilter, Listing
+from arqway.workers.client.opening import open_queue
+from arqway.workers.client.queue import Accepted, JobQueue
+from arqway.workers.client.queues import Queues
+from arqway.workers.client.submission import SubmitOptions
+from arqway.workers.store.entries import Idempotency
+from arqway.workers.store.lists import BatchRecord
 
 __all__ = [
     "Accepted",

@@ -4,12 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from workers.client.api_keys import ApiKeys
-from workers.client.audit import AuditLog
-from workers.client.rate_limits import RateLimits
-from workers.connection import open_redis
-from workers.contract.errors import ConfigurationError
-from workers.settings import Settings
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.settings import Settings
+from arqway.workers.store.api_keys import ApiKeys, FoundKey
+from arqway.workers.store.audit import AuditEntry, AuditLog
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.rate_limits import Allowance, RateLimits
+
+__all__ = [
+    "Access",
+    "Allowance",
+    "ApiKeys",
+    "AuditEntry",
+    "AuditLog",
+    "FoundKey",
+    "RateLimits",
+    "open_access",
+]
 
 
 class Access(NamedTuple):

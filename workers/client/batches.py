@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
 
-from workers.catalogue import BatchRecord
-from workers.client.ids import new_id
-from workers.client.queue import JobQueue
-from workers.client.submission import SubmitOptions, accepted_record, make_submission, refusal_error, strict_json
-from workers.contract import keys
-from workers.contract.errors import (
+from arqway.workers.client.ids import new_id
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.client.submission import SubmitOptions, accepted_record, make_submission, refusal_error, strict_json
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import (
     ArqwayError,
     BatchNotFound,
     BatchRefused,
@@ -21,9 +20,18 @@ from workers.contract.errors import (
     JobRetried,
     NotUnique,
 )
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.entries import Acceptance, BatchOpening, Idempotency, Refusal, Replay, Submission, SubmitAnswer
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.entries import (
+    Acceptance,
+    BatchOpening,
+    Idempotency,
+    Refusal,
+    Replay,
+    Submission,
+    SubmitAnswer,
+)
+from arqway.workers.store.lists import BatchRecord
 
 SIZE_MAX = 1_000
 _AT_ONCE = 50

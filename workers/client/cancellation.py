@@ -2,8 +2,8 @@
 
 from time import time
 
-from workers.contract import envelope, keys
-from workers.contract.record import JobRecord
+from arqway.workers.contract import envelope, keys
+from arqway.workers.contract.record import JobRecord
 
 
 def cancelled_result(record: JobRecord) -> bytes:

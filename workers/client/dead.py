@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
-from workers.catalogue import DeadGroup
-from workers.client.listing import JobFilter, Listing
-from workers.client.queue import JobQueue
-from workers.contract import keys
-from workers.contract.errors import JobNotFound, JobRetried, NotUnique
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
+from arqway.workers.client.listing import JobFilter, Listing
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import JobNotFound, JobRetried, NotUnique
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.lists import DeadGroup
 
 REDRIVE_MAX = 10_000
 _AT_ONCE = 50

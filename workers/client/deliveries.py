@@ -1,7 +1,7 @@
 """Deliveries of a job's end: the jobs that told it to the callback URL, each the retry of the one before."""
 
-from workers.client.queue import JobQueue
-from workers.contract.record import JobRecord
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.contract.record import JobRecord
 
 
 async def deliveries_of(record: JobRecord, queue: JobQueue) -> list[JobRecord]:

@@ -9,13 +9,12 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
-from workers.backoff import Backoff
-from workers.contract.errors import StoreUnavailable
-from workers.contract.events import FeedEntry, FeedEvent, JobEvent, topics_of
-from workers.streams import FeedReader, Streams
-from workers.tasks import end
+from arqway.workers.background import Backoff, end
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.events import FeedEntry, FeedEvent, JobEvent, topics_of
+from arqway.workers.store.events import FeedReader, Streams
 
-logger = logging.getLogger("workers.client")
+logger = logging.getLogger("arqway.workers.client")
 
 _BLOCK_MS = 10_000
 _INTERRUPT_AGAIN_S = 0.005

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from workers.client.feed import EventFeed, Subscription
-from workers.contract import keys
-from workers.contract.errors import JobNotFound, StoreUnavailable
-from workers.contract.events import START, FeedEvent, JobEvent, order_of, topics_of
-from workers.contract.record import JobRecord
-from workers.streams import FeedPortion, JobLook, Streams
+from arqway.workers.client.feed import EventFeed, Subscription
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import JobNotFound, StoreUnavailable
+from arqway.workers.contract.events import START, FeedEvent, JobEvent, order_of, topics_of
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.store.events import FeedPortion, JobLook, Streams
 
 _LOOK_AGAIN_S = 1.0
 """Until the next look, where one has failed and the feed is silent."""

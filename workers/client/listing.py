@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from workers.catalogue import Catalogue, Page
-from workers.client.queue import JobQueue
-from workers.contract import keys
-from workers.contract.errors import InvalidCursor
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import InvalidCursor
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.lists import Catalogue, Page
 
 _PAGE = 200
 

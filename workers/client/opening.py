@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from workers.client.queue import JobQueue
-from workers.connection import open_redis
-from workers.contract.errors import ConfigurationError
-from workers.definition import Registry
-from workers.settings import Settings
-from workers.store import JobStore
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.jobs import JobStore
 
 
 @asynccontextmanager

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from typing_extensions import Unpack
 
-from workers.catalogue import Catalogue
-from workers.client.cancellation import cancelled_result
-from workers.client.feed import EventFeed
-from workers.client.ids import fresh_ids, successor_id
-from workers.client.ids import new_id as fresh_id
-from workers.client.submission import (
+from arqway.workers.client.cancellation import cancelled_result
+from arqway.workers.client.feed import EventFeed
+from arqway.workers.client.ids import fresh_ids, successor_id
+from arqway.workers.client.ids import new_id as fresh_id
+from arqway.workers.client.submission import (
     SubmitOptions,
     accepted_record,
     delay_ms,
@@ -23,9 +22,9 @@ from workers.client.submission import (
     retry_error,
     strict_json,
 )
-from workers.contract import keys
-from workers.contract.callback import check_callback_url
-from workers.contract.errors import (
+from arqway.workers.contract import keys
+from arqway.workers.contract.callback import check_callback_url
+from arqway.workers.contract.errors import (
     CallbacksOff,
     InvalidSubmission,
     JobChanged,
@@ -33,13 +32,15 @@ from workers.contract.errors import (
     JobNotFound,
     WaitTimeout,
 )
-from workers.contract.record import JobRecord
-from workers.definition import JobDefinition, PayloadT, Registry, ResultT
-from workers.entries import Acceptance, BatchOpening, Refusal, Replay, Submission, SubmitAnswer
-from workers.group_commit import GroupCommit
-from workers.settings import Settings
-from workers.store import JobStore
-from workers.streams import Streams
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.definition import JobDefinition, PayloadT, ResultT
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
+from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.entries import Acceptance, BatchOpening, Refusal, Replay, Submission, SubmitAnswer
+from arqway.workers.store.events import Streams
+from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.lists import Catalogue
 
 _PORTION = 500
 """Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
-from workers.catalogue import QueueFigures
-from workers.client.queue import JobQueue
-from workers.contract import keys
-from workers.contract.errors import QueueFull, StoreUnavailable
-from workers.contract.pace import retry_after_s
-from workers.contract.record import JobRecord
-from workers.contract.worker import WorkerRecord
-from workers.fleet import Fleet
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import QueueFull, StoreUnavailable
+from arqway.workers.contract.pace import retry_after_s
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.worker import WorkerRecord
+from arqway.workers.store.lists import QueueFigures
+from arqway.workers.store.workers import Fleet
 
 _MINUTES = 4
 _FRESH_S = 1.0

@@ -7,10 +7,9 @@ from typing import Any
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from workers.catalogue import Retried
-from workers.client.ids import new_id
-from workers.contract import keys
-from workers.contract.errors import (
+from arqway.workers.client.ids import new_id
+from arqway.workers.contract import keys
+from arqway.workers.contract.errors import (
     ArqwayError,
     DuplicateJob,
     IdempotencyHeld,
@@ -24,10 +23,11 @@ from workers.contract.errors import (
     NotUnique,
     QueueNotAllowed,
 )
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.definition import JobDefinition
-from workers.entries import Acceptance, Extras, Idempotency, Refusal, Submission
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.definition import JobDefinition
+from arqway.workers.store.entries import Acceptance, Extras, Idempotency, Refusal, Submission
+from arqway.workers.store.lists import Retried
 
 TAGS_MAX = 8
 _FOREVER_MS = 100 * 365 * 86_400_000

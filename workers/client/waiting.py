@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from workers.client.queue import JobQueue
-from workers.client.queues import Queues, QueueStatus
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
-from workers.contract.worker import WorkerRecord
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.client.queues import Queues, QueueStatus
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.worker import WorkerRecord
 
 
 class Reason(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from workers.contract.errors import InvalidSubmission
+from arqway.workers.contract.errors import InvalidSubmission
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
-from workers.contract.states import TERMINAL_STATES, JobState
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
 
 PROGRESS, FINISHED = "progress", "finished"
 EVENTS_KEPT = 256

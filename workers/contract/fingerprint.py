@@ -3,7 +3,7 @@
 import re
 from hashlib import sha256
 
-from workers.contract.record import Failure
+from arqway.workers.contract.record import Failure
 
 _FRAME = re.compile(r'^  File ".*?([^/\\"]+)", line \d+, in (.+)$', re.MULTILINE)
 _DIGITS = 16

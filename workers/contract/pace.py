@@ -2,8 +2,8 @@
 
 from math import ceil
 
-from workers.contract.record import JobRecord
-from workers.contract.states import JobState
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
 
 _LONGEST_S = 60
 

@@ -40,8 +40,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from workers.contract.keys import DEFAULT_TENANT
-from workers.contract.states import TERMINAL_STATES, JobState
+from arqway.workers.contract.keys import DEFAULT_TENANT
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
 
 ATTEMPTS_KEPT = 20
 """So many of a job's ended attempts are kept, the last ones."""

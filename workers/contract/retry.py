@@ -7,7 +7,7 @@ Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 201
 from dataclasses import dataclass
 from datetime import timedelta
 
-from workers.contract.errors import DiscardJob, RetryJob
+from arqway.workers.contract.errors import DiscardJob, RetryJob
 
 _MILLISECOND = timedelta(milliseconds=1)
 _DOUBLINGS_MAX = 40

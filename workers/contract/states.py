@@ -1,6 +1,6 @@
 """The states of a job, and the only list of legal moves between them.
 
-``TRANSITIONS`` is handed to every Lua script (see ``workers.store``), so Redis itself refuses a move that is not here.
+``TRANSITIONS`` is handed to every Lua script, so Redis itself refuses a move that is not here.
 """
 
 from collections.abc import Mapping

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
-from workers.contract.states import JobState
+from arqway.workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
+from arqway.workers.contract.states import JobState
 
 OPERATOR_PARTS = ("error", "detail", "traceback")
 """Of a failure: what may hold secrets."""
@@ -15,7 +15,7 @@ _LATEST_MS = 253_402_300_799_999  # the end of the year 9999: a stock arq produc
 
 
 def job_view(record: JobRecord, *, operator: bool = False) -> dict[str, Any]:
-    """Return what a client may know of a job. Its shape is ``service.schemas.JobView``.
+    """Return what a client may know of a job. Its shape is ``service.shapes.JobView``.
 
     Args:
         record: The job.
@@ -71,7 +71,7 @@ def failure_view(failure: Failure, *, operator: bool = False) -> dict[str, Any]:
 
 
 def attempt_views(record: JobRecord, *, operator: bool = False) -> list[dict[str, Any]]:
-    """Return the attempts that the record still knows, the oldest first, as ``service.schemas.AttemptView``.
+    """Return the attempts that the record still knows, the oldest first, as ``service.shapes.AttemptView``.
 
     Args:
         record: The job.

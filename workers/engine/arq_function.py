@@ -14,12 +14,12 @@ from arq.constants import keep_cronjob_progress
 from arq.cron import CronJob
 from pydantic_core import from_json, to_json
 
-from workers.attempt import Attempt
-from workers.context import JobContext
-from workers.contract.errors import InvalidPayload, RetryJob
-from workers.contract.retry import NO_RETRY, RetryPolicy
-from workers.definition import InvalidResult
-from workers.entries import Claim
+from arqway.workers.attempt import Attempt
+from arqway.workers.context import JobContext
+from arqway.workers.contract.errors import InvalidPayload, RetryJob
+from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
+from arqway.workers.definition import InvalidResult
+from arqway.workers.store.entries import Claim
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

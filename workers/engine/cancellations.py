@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from workers.backoff import Backoff
-from workers.contract.errors import StoreUnavailable
-from workers.store import JobStore
+from arqway.workers.background import Backoff
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.store.jobs import JobStore
 
-logger = logging.getLogger("workers.engine")
+logger = logging.getLogger("arqway.workers.engine")
 
 
 class Cancellations:

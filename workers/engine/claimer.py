@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from workers.entries import Claim, Claims
-from workers.store import JobStore
+from arqway.workers.store.entries import Claim, Claims
+from arqway.workers.store.jobs import JobStore
 
 _BATCH = 200
 

@@ -7,17 +7,17 @@ some may be due later.
 import asyncio
 from typing import Any
 
-from workers.attempt import Attempt
-from workers.contract.keys import WEBHOOK_QUEUE
-from workers.definition import Runnable
-from workers.engine.claimer import Claimer
-from workers.engine.intake import Intake
-from workers.engine.wakeup import Wakeup
-from workers.entries import SettleAnswer
-from workers.executor import Executor, Limits
-from workers.outcome import Outcome
-from workers.settings import Settings
-from workers.store import JobStore
+from arqway.workers.attempt import Attempt
+from arqway.workers.contract.keys import WEBHOOK_QUEUE
+from arqway.workers.definition import Runnable
+from arqway.workers.engine.claimer import Claimer
+from arqway.workers.engine.intake import Intake
+from arqway.workers.engine.wakeup import Wakeup
+from arqway.workers.executor import Executor, Limits
+from arqway.workers.outcome import Outcome
+from arqway.workers.settings import Settings
+from arqway.workers.store.entries import SettleAnswer
+from arqway.workers.store.jobs import JobStore
 
 _POLL_S = 5.0
 """Their submission wakes the worker, and it knows when the next one is due; this finds what it was not told of."""

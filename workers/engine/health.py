@@ -10,8 +10,8 @@ from asyncio import IncompleteReadError, LimitOverrunError, StreamReader, Stream
 from collections.abc import Callable
 from http import HTTPStatus
 
-from workers.contract.errors import ConfigurationError
-from workers.engine.vitals import Vitals
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.engine.vitals import Vitals
 
 _HEAD_BYTES_MAX = 8192
 _PATIENCE_S = 5.0

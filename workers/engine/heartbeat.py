@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from workers.contract.errors import StoreUnavailable
-from workers.contract.worker import WorkerRecord
-from workers.engine.vitals import Vitals
-from workers.fleet import ArqHealth, Fleet
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.worker import WorkerRecord
+from arqway.workers.engine.vitals import Vitals
+from arqway.workers.store.workers import ArqHealth, Fleet
 
 PERIOD_S = 10.0
 BEATS = 3

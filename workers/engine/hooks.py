@@ -5,10 +5,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from workers.attempt import Attempt
-from workers.engine.arq_function import arq_context
+from arqway.workers.attempt import Attempt
+from arqway.workers.engine.arq_function import arq_context
 
-logger = logging.getLogger("workers.engine")
+logger = logging.getLogger("arqway.workers.engine")
 
 Hook = Callable[[dict[Any, Any]], Awaitable[Any]]
 

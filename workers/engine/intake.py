@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from workers.backoff import Backoff
-from workers.contract.errors import StoreUnavailable
-from workers.engine.claimer import Claimer, Found
-from workers.engine.wakeup import Wakeup
-from workers.executor import Executor
-from workers.tasks import end
+from arqway.workers.background import Backoff, end
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.engine.claimer import Claimer, Found
+from arqway.workers.engine.wakeup import Wakeup
+from arqway.workers.executor import Executor
 
-logger = logging.getLogger("workers.engine")
+logger = logging.getLogger("arqway.workers.engine")
 
 _BACKLOG_PER_SLOT = 4
 """Ended jobs that wait to be settled, for each slot, before no more are claimed: Redis is slower than the jobs."""

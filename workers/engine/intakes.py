@@ -2,8 +2,8 @@
 
 import asyncio
 
-from workers.engine.intake import Intake
-from workers.tasks import end
+from arqway.workers.background import end
+from arqway.workers.engine.intake import Intake
 
 
 class Intakes:

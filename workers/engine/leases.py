@@ -15,14 +15,14 @@ from collections.abc import Callable
 
 from arq.connections import ArqRedis
 
-from workers.attempt import Attempt
-from workers.connection import clone
-from workers.contract.errors import StoreUnavailable
-from workers.contract.states import EndReason
-from workers.entries import Lease
-from workers.store import JobStore
+from arqway.workers.attempt import Attempt
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.states import EndReason
+from arqway.workers.store.connection import clone
+from arqway.workers.store.entries import Lease
+from arqway.workers.store.jobs import JobStore
 
-logger = logging.getLogger("workers.engine")
+logger = logging.getLogger("arqway.workers.engine")
 
 _RENEWALS_PER_LEASE = 4
 _BEAT_S = 0.25

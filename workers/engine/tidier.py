@@ -7,11 +7,11 @@ import asyncio
 import logging
 from random import random
 
-from workers.catalogue import Catalogue
-from workers.contract.errors import StoreUnavailable
-from workers.engine.heartbeat import BEATS, PERIOD_S
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.engine.heartbeat import BEATS, PERIOD_S
+from arqway.workers.store.lists import Catalogue
 
-logger = logging.getLogger("workers.engine")
+logger = logging.getLogger("arqway.workers.engine")
 
 _IDS = 1_000
 """Looked at by one call of the script: about a millisecond of the server's time."""

@@ -7,8 +7,8 @@ the head of each queue, one command a queue, every poll interval and at the mome
 import time
 from collections.abc import Sequence
 
-from workers.engine.claimer import Found
-from workers.store import JobStore
+from arqway.workers.engine.claimer import Found
+from arqway.workers.store.jobs import JobStore
 
 _SHORTEST_S = 0.001
 

@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, Self
 
 from arq.connections import ArqRedis
 
-from workers.catalogue import Catalogue
-from workers.connection import clone
-from workers.contract.keys import WEBHOOK_KIND, WEBHOOK_QUEUE
-from workers.contract.worker import WorkerRecord
-from workers.engine.health import HealthPort, listen
-from workers.engine.heartbeat import BEATS, PERIOD_S, Heartbeat
-from workers.engine.tidier import Tidier
-from workers.engine.vitals import Vitals
-from workers.fleet import ArqHealth, Fleet
-from workers.tasks import end
+from arqway.workers.background import end
+from arqway.workers.contract.keys import WEBHOOK_KIND, WEBHOOK_QUEUE
+from arqway.workers.contract.worker import WorkerRecord
+from arqway.workers.engine.health import HealthPort, listen
+from arqway.workers.engine.heartbeat import BEATS, PERIOD_S, Heartbeat
+from arqway.workers.engine.tidier import Tidier
+from arqway.workers.engine.vitals import Vitals
+from arqway.workers.store.connection import clone
+from arqway.workers.store.lists import Catalogue
+from arqway.workers.store.workers import ArqHealth, Fleet
 
 if TYPE_CHECKING:
-    from workers.engine.intake import Intake
-    from workers.engine.leases import LeaseKeeper
-    from workers.engine.worker import JobWorker
+    from arqway.workers.engine.intake import Intake
+    from arqway.workers.engine.leases import LeaseKeeper
+    from arqway.workers.engine.worker import JobWorker
 
-logger = logging.getLogger("workers.engine")
+logger = logging.getLogger("arqway.workers.engine")
 
 
 class Watch:

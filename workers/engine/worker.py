@@ -19,31 +19,32 @@ from typing import Any, cast
 from arq.connections import create_pool
 from arq.worker import Worker, func
 
-from workers.attempt import Attempt
-from workers.connection import open_redis, store_errors
-from workers.contract import envelope, keys
-from workers.contract.errors import StoreUnavailable
-from workers.contract.states import EndReason, JobState
-from workers.definition import Registry, Runnable
-from workers.engine.arq_function import FOREVER_MS, ArqFunction
-from workers.engine.cancellations import Cancellations
-from workers.engine.claimer import Claimer
-from workers.engine.deliveries import Deliveries
-from workers.engine.hooks import Hooks
-from workers.engine.intake import Intake
-from workers.engine.intakes import Intakes
-from workers.engine.leases import LeaseKeeper
-from workers.engine.wakeup import Wakeup
-from workers.engine.watch import watch_over
-from workers.entries import SettleAnswer
-from workers.executor import Executor, Limits
-from workers.outcome import Outcome, Retention, Succeeded
-from workers.settings import Settings
-from workers.store import JobStore
-from workers.tasks import end
-from workers.webhooks.delivery import open_delivery
+from arqway.workers.attempt import Attempt
+from arqway.workers.background import end
+from arqway.workers.contract import envelope, keys
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.states import EndReason, JobState
+from arqway.workers.definition import Runnable
+from arqway.workers.engine.arq_function import FOREVER_MS, ArqFunction
+from arqway.workers.engine.cancellations import Cancellations
+from arqway.workers.engine.claimer import Claimer
+from arqway.workers.engine.deliveries import Deliveries
+from arqway.workers.engine.hooks import Hooks
+from arqway.workers.engine.intake import Intake
+from arqway.workers.engine.intakes import Intakes
+from arqway.workers.engine.leases import LeaseKeeper
+from arqway.workers.engine.wakeup import Wakeup
+from arqway.workers.engine.watch import watch_over
+from arqway.workers.executor import Executor, Limits
+from arqway.workers.outcome import Outcome, Retention, Succeeded
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
+from arqway.workers.store.connection import open_redis, store_errors
+from arqway.workers.store.entries import SettleAnswer
+from arqway.workers.store.jobs import JobStore
+from arqway.workers.webhooks.delivery import open_delivery
 
-logger = logging.getLogger("workers.engine")
+logger = logging.getLogger("arqway.workers.engine")
 
 _HEALTH_INTERVAL = timedelta(seconds=30)
 _SHORTEST_BEAT_S = 0.5

@@ -1,7 +1,7 @@
 """The jobs of this repository. A team's own come from ``ARQWAY_JOBS=package.module:JOBS`` instead."""
 
-from workers import Registry
-from workers.jobs.report.generate import generate_report
-from workers.jobs.report.resources import open_report_resources
+from arqway import Registry
+from arqway.workers.jobs.report.generate import generate_report
+from arqway.workers.jobs.report.resources import open_report_resources
 
 JOBS = Registry([generate_report], resources=open_report_resources)

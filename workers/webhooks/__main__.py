@@ -1,17 +1,19 @@
-"""``python -m workers.webhooks TENANT``: print the secrets that a tenant's receivers verify with, the newest first."""
+"""``python -m arqway.workers.webhooks TENANT``: print the secrets of a tenant's receivers, the newest first."""
 
 import argparse
 import sys
 
-from workers.contract.errors import ConfigurationError
-from workers.contract.keys import DEFAULT_TENANT, is_tenant_name
-from workers.settings import Settings, read_settings
-from workers.webhooks.signature import tenant_secret
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.contract.keys import DEFAULT_TENANT, is_tenant_name
+from arqway.workers.settings import Settings, read_settings
+from arqway.workers.webhooks.signature import tenant_secret
 
 
 def run() -> int:
     """Print one secret a line. Returns 2, after one line of why, where there are none."""
-    parser = argparse.ArgumentParser(prog="python -m workers.webhooks", description="Print a tenant's webhook secrets.")
+    parser = argparse.ArgumentParser(
+        prog="python -m arqway.workers.webhooks", description="Print a tenant's webhook secrets."
+    )
     parser.add_argument("tenant", nargs="?", default=DEFAULT_TENANT, help=f"by default {DEFAULT_TENANT}")
     try:
         secrets = _secrets(parser.parse_args().tenant)

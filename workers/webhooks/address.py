@@ -15,7 +15,7 @@ from typing import Any
 
 import httpcore
 
-from workers.contract.callback import Network, may_be_called
+from arqway.workers.contract.callback import Network, may_be_called
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 

@@ -18,18 +18,18 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from workers.context import JobContext
-from workers.contract.errors import DiscardJob, RetryJob
-from workers.contract.keys import WEBHOOK_KIND, WEBHOOK_QUEUE
-from workers.contract.record import JobRecord
-from workers.contract.retry import RetryPolicy
-from workers.contract.view import job_view, timestamp
-from workers.definition import JobDefinition, job
-from workers.settings import Settings
-from workers.store import JobStore
-from workers.webhooks.address import CallbackRefused
-from workers.webhooks.sender import WITHIN_S, Answer, Sender, Unreachable
-from workers.webhooks.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign, tenant_secret
+from arqway.workers.context import JobContext
+from arqway.workers.contract.errors import DiscardJob, RetryJob
+from arqway.workers.contract.keys import WEBHOOK_KIND, WEBHOOK_QUEUE
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.retry import RetryPolicy
+from arqway.workers.contract.view import job_view, timestamp
+from arqway.workers.definition import JobDefinition, job
+from arqway.workers.settings import Settings
+from arqway.workers.store.jobs import JobStore
+from arqway.workers.webhooks.address import CallbackRefused
+from arqway.workers.webhooks.sender import WITHIN_S, Answer, Sender, Unreachable
+from arqway.workers.webhooks.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign, tenant_secret
 
 RETRY = RetryPolicy(max_attempts=18, on=(Exception,), base=timedelta(seconds=10), cap=timedelta(hours=3))
 """At most 23.7 h from the first attempt to the last, half of it on average: the records of jobs live for 24 h."""

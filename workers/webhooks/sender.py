@@ -15,9 +15,9 @@ from urllib.parse import urljoin, urlsplit
 import httpcore
 import httpx
 
-from workers.contract.callback import Network, check_callback_url
-from workers.contract.errors import InvalidSubmission
-from workers.webhooks.address import CallbackRefused, GuardedNetwork, Resolve, resolve
+from arqway.workers.contract.callback import Network, check_callback_url
+from arqway.workers.contract.errors import InvalidSubmission
+from arqway.workers.webhooks.address import CallbackRefused, GuardedNetwork, Resolve, resolve
 
 WITHIN_S = 15.0
 _CONNECT_S = 5.0

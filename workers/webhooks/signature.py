@@ -10,7 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
-from workers.contract.callback import SECRET_PREFIX, secret_key
+from arqway.workers.contract.callback import SECRET_PREFIX, secret_key
 
 ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"

@@ -1,12 +1,12 @@
-"""Our jobs; the API is ``python -m service`` as it comes."""
+"""Our jobs; the API is ``python -m arqway.service`` as it comes."""
 
 import asyncio
 import time
 
 from pydantic import BaseModel
 
+from arqway import DiscardJob, JobContext, Registry, job
 from benchmarks.http.apps import Order
-from workers import DiscardJob, JobContext, Registry, job
 
 
 class Course(BaseModel):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract.api_key import ALL_SCOPES, ApiKey, Rate, Scope, Token, is_key_name, proves
+from arqway.workers.contract.api_key import ALL_SCOPES, ApiKey, Rate, Scope, Token, is_key_name, proves
 
 ids = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
 tokens = st.builds(Token, id=ids, secret=st.from_regex(r"[0-9a-f]{64}", fullmatch=True))

@@ -11,8 +11,8 @@ from arq.jobs import Job, deserialize_job, deserialize_result, serialize_job, se
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.connection import open_redis
-from workers.contract import envelope, keys
+from arqway.workers.contract import envelope, keys
+from arqway.workers.store.connection import open_redis
 
 _json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from workers.contract import errors
-from workers.contract.errors import ArqwayError, DiscardJob, InvalidPayload, RetryJob
+from arqway.workers.contract import errors
+from arqway.workers.contract.errors import ArqwayError, DiscardJob, InvalidPayload, RetryJob
 
 _CLASSES = [found for _, found in inspect.getmembers(errors, inspect.isclass) if found.__module__ == errors.__name__]
 _OURS = [found for found in _CLASSES if issubclass(found, ArqwayError)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract.events import (
+from arqway.workers.contract.events import (
     FINISHED,
     PROGRESS,
     FeedEvent,
@@ -15,8 +15,8 @@ from workers.contract.events import (
     order_of,
     topics_of,
 )
-from workers.contract.keys import is_job_id
-from workers.contract.states import TERMINAL_STATES, JobState
+from arqway.workers.contract.keys import is_job_id
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
 
 _MOMENTS = st.integers(0, 10**14)
 _NUMBERS = st.integers(0, 2**64 - 1)

@@ -10,7 +10,7 @@ from arq import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract import keys
+from arqway.workers.contract import keys
 
 _FUNCTIONS: dict[str, Callable[[str], str]] = {
     name: found for name, found in vars(keys).items() if inspect.isfunction(found)
@@ -98,7 +98,7 @@ def test_the_table_names_every_prefix() -> None:
 
 def test_the_scripts_spell_the_same_prefixes() -> None:
     """Every key that a Lua script makes begins as one of this module's does."""
-    folders = files("workers") / "lua", files("workers") / "lua" / "library"
+    folders = files("arqway.workers.store") / "lua", files("arqway.workers.store") / "lua" / "library"
     lua = "\n".join(path.read_text() for folder in folders for path in folder.iterdir() if path.is_file())
     spelled = set(re.findall(r"'\^?([a-z-]+(?::[a-z-]+)*:?)(?:\(\.\+\)\$)?'", lua))
     known = _PREFIXES | _SINGLE | {f"{keys.QUEUE_PREFIX}:"}

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workers.connection import open_redis
-from workers.contract import keys, record
-from workers.contract.record import RECORD_FIELDS, AttemptRecord, Failure, JobRecord, Progress
-from workers.contract.states import TERMINAL_STATES, JobState
-from workers.store import JobStore
+from arqway.workers.contract import keys, record
+from arqway.workers.contract.record import RECORD_FIELDS, AttemptRecord, Failure, JobRecord, Progress
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
+from arqway.workers.store.connection import open_redis
+from arqway.workers.store.jobs import JobStore
 
 any_text = st.text() | st.text(st.sampled_from("a\0\n\udce9"))  # half a pair too: an odd file name
 stored_text = st.text()

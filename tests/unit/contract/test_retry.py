@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
-from workers.contract.retry import NO_RETRY, GiveUp, RetryAfter, RetryPolicy
+from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
+from arqway.workers.contract.retry import NO_RETRY, GiveUp, RetryAfter, RetryPolicy
 
 _DECADES = timedelta(days=365 * 30)
 _MS = timedelta(milliseconds=1)

@@ -5,8 +5,8 @@ from importlib.resources import files
 import pytest
 from redis import Redis
 
-from workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState, may_move
-from workers.script import moves_in_lua
+from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState, may_move
+from arqway.workers.store.script import moves_in_lua
 
 _STARTS = {JobState.SCHEDULED, JobState.QUEUED}
 _PAIRS = {(before, after) for before, moves in TRANSITIONS.items() for after in moves}
@@ -83,7 +83,7 @@ def test_redis_has_the_same_table(redis_url: str) -> None:
 @pytest.mark.parametrize("before", [*JobState, "unheard-of"])
 def test_redis_allows_what_python_allows(redis_url: str, before: str) -> None:
     """``may_move`` of the scripts gives the answer of ``may_move`` here; from an unknown state nothing may move."""
-    prelude = (files("workers") / "lua" / "prelude.lua").read_text()
+    prelude = (files("arqway.workers.store") / "lua" / "prelude.lua").read_text()
     script = moves_in_lua() + prelude + "return may_move(ARGV[1], ARGV[2]) and 1 or 0"
     with Redis.from_url(redis_url) as client:
         allowed = {after for after in JobState if client.eval(script, 0, before, after)}

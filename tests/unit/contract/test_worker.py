@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract.worker import WorkerRecord
+from arqway.workers.contract.worker import WorkerRecord
 
 _names = st.lists(st.text(min_size=1)).map(tuple)
 _counts = st.integers(min_value=0)

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from workers.context import JobContext
-from workers.definition import JobDefinition, job
+from arqway.workers.context import JobContext
+from arqway.workers.definition import JobDefinition, job
 
 
 class Order(BaseModel):

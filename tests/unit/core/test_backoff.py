@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.backoff import Backoff
+from arqway.workers.background import Backoff
 
 _FIRST_S = 0.05
 caps = st.floats(0.001, 3600)

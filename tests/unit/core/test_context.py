@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from workers.context import JobContext, LocalAttempt
-from workers.contract.errors import LeaseLost
-from workers.contract.record import Progress
+from arqway.workers.context import JobContext, LocalAttempt
+from arqway.workers.contract.errors import LeaseLost
+from arqway.workers.contract.record import Progress
 
 
 class Stored(BaseModel):

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from arqway.workers.context import JobContext, LocalAttempt
+from arqway.workers.contract.errors import ConfigurationError, UnknownKind
+from arqway.workers.contract.record import Progress
+from arqway.workers.contract.retry import NO_RETRY
+from arqway.workers.definition import job
+from arqway.workers.registry import Registry, load_registry, no_resources
 from tests.unit.core.samples import Order, count, define
-from workers.context import JobContext, LocalAttempt
-from workers.contract.errors import ConfigurationError, UnknownKind
-from workers.contract.record import Progress
-from workers.contract.retry import NO_RETRY
-from workers.definition import Registry, job, load_registry, no_resources
 
 
 async def _no_annotations(ctx, payload):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from arqway.workers.store.batcher import GroupCommit
 from tests.support.waiting import wait_until
-from workers.group_commit import GroupCommit
 
 
 class Disk:

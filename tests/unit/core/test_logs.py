@@ -13,16 +13,15 @@ from typing import Any
 
 import pytest
 
-from workers.logs import ConsoleFormatter, JsonFormatter, bind
+from arqway.workers.logs import ConsoleFormatter, JsonFormatter, bind
 
-_PROGRAM = (
-    "import logging; logging.basicConfig(); from workers.logs import configure_logs; configure_logs({!r}, {!r}); {}"
-)
+_PROGRAM = """import logging; logging.basicConfig()
+from arqway.workers.logs import configure_logs; configure_logs({!r}, {!r}); {}"""
 
 
 def record(message: str = "Attempt %s", *args: object, extra: dict[str, Any] | None = None) -> logging.LogRecord:
     """Return what a logger hands to a formatter."""
-    logger = logging.getLogger("workers.test")
+    logger = logging.getLogger("arqway.workers.test")
     return logger.makeRecord(logger.name, logging.WARNING, "file", 1, message, args, caught(), extra=extra)
 
 
@@ -67,7 +66,7 @@ def test_a_line_has_the_named_fields() -> None:
     at = datetime.fromisoformat(line.pop("at"))
     assert at.tzinfo is not None
     assert abs((datetime.now(UTC) - at).total_seconds()) < 60
-    standard = {"level": "warning", "logger": "workers.test", "message": "Attempt failed"}
+    standard = {"level": "warning", "logger": "arqway.workers.test", "message": "Attempt failed"}
     assert line == standard | {"job_id": "j1", "ran_s": 0.5}
 
 
@@ -105,7 +104,7 @@ async def test_a_task_inherits_what_was_bound() -> None:
 def test_the_standard_fields_cannot_be_overwritten() -> None:
     """A field called like a part of every line does not take its place."""
     line = as_json("failed", extra={"level": "fine", "at": "never", "logger": "nobody"})
-    assert (line["level"], line["logger"]) == ("warning", "workers.test")
+    assert (line["level"], line["logger"]) == ("warning", "arqway.workers.test")
 
 
 @pytest.mark.parametrize("value", [Path("a"), {1, 2}, object(), b"x", "line\nline", (1,)])

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract import envelope
-from workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
-from workers.contract.record import Failure
-from workers.contract.retry import NO_RETRY, RetryPolicy
-from workers.contract.states import TERMINAL_STATES, JobState, may_move
-from workers.entries import Claim, Settlement
-from workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
+from arqway.workers.contract import envelope
+from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
+from arqway.workers.contract.record import Failure
+from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
+from arqway.workers.contract.states import TERMINAL_STATES, JobState, may_move
+from arqway.workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
+from arqway.workers.store.entries import Claim, Settlement
 
 SECRET = "text of an exception"  # noqa: S105 - stands for whatever an exception may say
 KEPT = Retention(record_ms=9_000, arq_result_ms=700)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, Strict, computed_field, field_validator
 
+from arqway.workers.contract import envelope
+from arqway.workers.contract.errors import InvalidPayload
+from arqway.workers.definition import JobDefinition
 from tests.unit.core.samples import HOLLOW, NULL, TEXT, Order, count, define
-from workers.contract import envelope
-from workers.contract.errors import InvalidPayload
-from workers.definition import JobDefinition
 
 
 def through_the_envelope(definition: JobDefinition[Any, Any], payload: object) -> object:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from arqway.workers.definition import InvalidResult
 from tests.unit.core.samples import TEXT, Order, define
-from workers.definition import InvalidResult
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from workers.settings import Settings, first_problem
+from arqway.workers.settings import Settings, first_problem
 
 PASSWORD = "hunter2"  # noqa: S105 - the secret that must not be seen
 SECRET_URL = f"redis://:{PASSWORD}@localhost:6379/0"
@@ -16,7 +16,7 @@ def test_all_settings_have_defaults() -> None:
     """An empty environment is a working one: no server named, so the embedded one is meant."""
     settings = Settings()
     assert settings.redis_url is None
-    assert (settings.jobs, settings.queues) == ("workers.jobs:JOBS", ("default",))
+    assert (settings.jobs, settings.queues) == ("arqway.workers.jobs:JOBS", ("default",))
 
 
 @pytest.mark.parametrize(

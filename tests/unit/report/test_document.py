@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from arqway.workers.jobs.report.charts import draw_charts
+from arqway.workers.jobs.report.document import typeset
 from tests.support.reports import compose_from
-from workers.jobs.report.charts import draw_charts
-from workers.jobs.report.document import typeset
 
 HEADER = ("No.", "Date", "Days since previous", "CDs", "Amount, USD", "Running total, USD")
 MANY, ONE, FIVE = 14048, 123, 39

@@ -5,9 +5,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arqway.workers.jobs.report.database import open_database
+from arqway.workers.jobs.report.population import read_population
 from tests.support.reports import FIRST, LAST, make_population, sqlite_url
-from workers.jobs.report.database import open_database
-from workers.jobs.report.population import read_population
 
 customers = st.lists(st.tuples(st.integers(1, 300), st.integers(0, 2_000_000)), min_size=1, max_size=60)
 

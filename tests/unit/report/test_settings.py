@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from workers.jobs.report.settings import ReportSettings
+from arqway.workers.jobs.report.settings import ReportSettings
 
 
 def test_everything_lives_below_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

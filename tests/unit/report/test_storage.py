@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.jobs.report.storage import CHUNK_BYTES, StoreUnusable, open_store
+from arqway.workers.jobs.report.storage import CHUNK_BYTES, StoreUnusable, open_store
 
 CONTENT = bytes(range(256)) * (CHUNK_BYTES // 100)
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arqway.workers.jobs.report.summary import Gaps, Month, Order, by_month, measure_gaps, months_between, summarise
 from tests.support.reports import FIRST, LAST, make_order, make_population
-from workers.jobs.report.summary import Gaps, Month, Order, by_month, measure_gaps, months_between, summarise
 
 EVERYBODY = make_population((1, 1000), (1, 1000), (2, 5000), (3, 9999), (1, 0))
 

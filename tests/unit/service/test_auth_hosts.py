@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.hosts import TrustedHosts, is_loopback
+from arqway.service.access.hosts import TrustedHosts, is_loopback
 
 HOSTS = TrustedHosts(["Api.Internal"], ["https://shop.test"])
 NEVER = [

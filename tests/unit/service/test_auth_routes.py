@@ -11,10 +11,10 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from service.app import create_app
-from service.auth import PUBLIC, SCOPES, Caller, Scope, guard_routes, scope_of
-from service.problems import add_error_handlers
-from service.settings import ServiceSettings
+from arqway.service.access.callers import PUBLIC, SCOPES, Caller, Scope, guard_routes, scope_of
+from arqway.service.app import create_app
+from arqway.service.problems.answers import add_error_handlers
+from arqway.service.settings import ServiceSettings
 from tests.support.http import assert_problem
 from tests.support.http_jobs import JOBS
 

@@ -6,12 +6,12 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from service.client import errors
-from service.client.errors import ApiError, UnexpectedAnswer, error_of, retry_after_s
-from service.errors import PROBLEMS, UNEXPECTED, ProblemKind
-from service.problems import field_errors, problem_response
-from workers.contract.errors import InvalidPayload
-from workers.definition import job
+from arqway.service.client import errors
+from arqway.service.client.errors import ApiError, UnexpectedAnswer, error_of, retry_after_s
+from arqway.service.problems.answers import field_errors, problem_response
+from arqway.service.problems.errors import PROBLEMS, UNEXPECTED, ProblemKind
+from arqway.workers.contract.errors import InvalidPayload
+from arqway.workers.definition import job
 
 KINDS = [*PROBLEMS.values(), UNEXPECTED]
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.client.errors import Invalid
-from service.client.submission import BatchItem, JobOptions, RawJson, key_header, payload_json
-from service.schemas.submission import BatchJob, QueryOptions
+from arqway.service.client.errors import Invalid
+from arqway.service.client.submission import BatchItem, JobOptions, RawJson, key_header, payload_json
+from arqway.service.shapes.submission import BatchJob, QueryOptions
 from tests.support.http_jobs import Customer, make_report
 
 MOMENTS = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - they get theirs

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service.client import ApiError, ArqwayClient, Conflict, NotFound, RateLimited, Unavailable, UnexpectedAnswer
-from service.client.streaming import frames
-from service.client.transport import Transport
-from workers.contract.errors import ConfigurationError
+from arqway.service.client import ApiError, ArqwayClient, Conflict, NotFound, RateLimited, Unavailable, UnexpectedAnswer
+from arqway.service.client.streaming import frames
+from arqway.service.client.transport import Transport
+from arqway.workers.contract.errors import ConfigurationError
 
 KEY = "arqway_0123456789ab_" + "5" * 64
 JOB = {

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from service.client.errors import UnexpectedAnswer
-from service.client.frames import FrameReader
-from service.client.views import (
+from arqway.service.client.errors import UnexpectedAnswer
+from arqway.service.client.frames import FrameReader
+from arqway.service.client.views import (
     Batch,
     Event,
     Failure,
@@ -22,15 +22,15 @@ from service.client.views import (
     read_object,
     read_view,
 )
-from service.schemas.jobs import JobView
-from service.sse.frames import end_frame, feed_frame, job_frame, submitted_frame
-from workers.contract.events import FeedEvent, JobEvent
-from workers.contract.record import Failure as FailureRecord
-from workers.contract.record import JobRecord
-from workers.contract.record import Progress as ProgressRecord
-from workers.contract.states import TERMINAL_STATES, JobState
-from workers.contract.view import job_view
-from workers.definition import job
+from arqway.service.shapes.jobs import JobView
+from arqway.service.sse.frames import end_frame, feed_frame, job_frame, submitted_frame
+from arqway.workers.contract.events import FeedEvent, JobEvent
+from arqway.workers.contract.record import Failure as FailureRecord
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.record import Progress as ProgressRecord
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
+from arqway.workers.contract.view import job_view
+from arqway.workers.definition import job
 
 
 class Parcel(BaseModel):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.errors import PROBLEMS, UNEXPECTED
-from service.problems import field_errors
-from workers.contract import errors as contract
+from arqway.service.problems.answers import field_errors
+from arqway.service.problems.errors import PROBLEMS, UNEXPECTED
+from arqway.workers.contract import errors as contract
 
 
 def test_problem_names_are_unique() -> None:

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from service.schemas.reports import report_view
-from workers.contract.pace import retry_after_s
-from workers.contract.record import Failure, JobRecord, Progress
-from workers.contract.states import JobState
-from workers.contract.view import job_view, timestamp
+from arqway.service.shapes.reports import report_view
+from arqway.workers.contract.pace import retry_after_s
+from arqway.workers.contract.record import Failure, JobRecord, Progress
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.view import job_view, timestamp
 
 RESULT = '{"user_id": 123, "report_url": "/reports/j1/file", "object_name": "123/v1.pdf", "pages": 2}'
 PROGRESS = Progress(2, 5, "Summarised")

@@ -12,19 +12,28 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.errors import InvalidEventId, TooManyStreams
-from service.settings import ServiceSettings
-from service.sse.frames import OPENING, end_frame, feed_frame, frame, gap_frame, id_frame, job_frame, submitted_frame
-from service.sse.resumption import feed_place, job_event_id, place_id
-from service.sse.stream import EventStream, OpenStreams
+from arqway.service.problems.errors import InvalidEventId, TooManyStreams
+from arqway.service.settings import ServiceSettings
+from arqway.service.sse.frames import (
+    OPENING,
+    end_frame,
+    feed_frame,
+    frame,
+    gap_frame,
+    id_frame,
+    job_frame,
+    submitted_frame,
+)
+from arqway.service.sse.resumption import feed_place, job_event_id, place_id
+from arqway.service.sse.stream import EventStream, OpenStreams
+from arqway.workers.client.feed import Subscription
+from arqway.workers.client.following import FeedPlace
+from arqway.workers.contract.events import FeedEvent, JobEvent
+from arqway.workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.view import job_view
 from tests.support.event_streams import EventParser, Heard
 from tests.support.waiting import wait_until
-from workers.client.feed import Subscription
-from workers.client.following import FeedPlace
-from workers.contract.events import FeedEvent, JobEvent
-from workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
-from workers.contract.states import JobState
-from workers.contract.view import job_view
 
 _NAMES = st.from_regex(r"[a-z]{1,12}", fullmatch=True)
 _IDS = st.none() | st.from_regex(r"[0-9]{1,13}-[0-9]{1,3}(\.[0-9])?", fullmatch=True)

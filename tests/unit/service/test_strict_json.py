@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from service.errors import NotJson, UnsupportedJson
-from service.strict_json import DEEPEST, check_json
+from arqway.service.http.strict_json import DEEPEST, check_json
+from arqway.service.problems.errors import NotJson, UnsupportedJson
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

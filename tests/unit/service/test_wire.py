@@ -10,8 +10,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from service.app import create_app
-from service.settings import ServiceSettings
+from arqway.service.app import create_app
+from arqway.service.settings import ServiceSettings
 from tests.support.http import Served, assert_problem, served
 from tests.support.http_jobs import JOBS
 from tests.support.raw_http import RawConnection, crowd, raw_connection, request, still_open

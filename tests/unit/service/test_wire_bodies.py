@@ -7,10 +7,10 @@ import pytest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from service.app import create_app
-from service.errors import ServiceBusy
-from service.middleware import BodyLimit
-from service.settings import ServiceSettings
+from arqway.service.app import create_app
+from arqway.service.http.middleware import BodyLimit
+from arqway.service.problems.errors import ServiceBusy
+from arqway.service.settings import ServiceSettings
 from tests.support.http import assert_problem, served
 from tests.support.http_jobs import JOBS
 from tests.support.raw_http import raw_connection, request

@@ -3,8 +3,8 @@
 import pytest
 from starlette.responses import HTMLResponse
 
-from service.app import create_app
-from service.settings import ServiceSettings
+from arqway.service.app import create_app
+from arqway.service.settings import ServiceSettings
 from tests.support.http import api_client, served
 from tests.support.http_jobs import JOBS
 from tests.support.raw_http import raw_connection, request

@@ -7,6 +7,8 @@ from contextlib import aclosing
 import httpcore
 import pytest
 
+from arqway.workers.webhooks.address import CallbackRefused, GuardedNetwork, resolve
+from arqway.workers.webhooks.sender import Sender, Unreachable
 from tests.support.webhook_receiver import (
     LOOPBACK,
     Names,
@@ -14,8 +16,6 @@ from tests.support.webhook_receiver import (
     led_by,
     receiving,
 )
-from workers.webhooks.address import CallbackRefused, GuardedNetwork, resolve
-from workers.webhooks.sender import Sender, Unreachable
 
 PUBLIC = "93.184.215.14"
 

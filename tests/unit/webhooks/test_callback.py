@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract.callback import Network, check_callback_url, may_be_called
-from workers.contract.errors import InvalidSubmission
+from arqway.workers.contract.callback import Network, check_callback_url, may_be_called
+from arqway.workers.contract.errors import InvalidSubmission
 
 PRIVATE = [
     "0.0.0.0",  # noqa: S104 - not bound to

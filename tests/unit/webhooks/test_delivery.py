@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers import DiscardJob, JobContext, JobRecord, JobState, RetryJob
-from workers.contract.record import Failure
-from workers.contract.states import TERMINAL_STATES
-from workers.failures import raised
-from workers.settings import Settings
-from workers.webhooks.address import CallbackRefused
-from workers.webhooks.delivery import (
+from arqway import DiscardJob, JobContext, JobRecord, JobState, RetryJob
+from arqway.workers.contract.record import Failure
+from arqway.workers.contract.states import TERMINAL_STATES
+from arqway.workers.outcome import raised
+from arqway.workers.settings import Settings
+from arqway.workers.webhooks.address import CallbackRefused
+from arqway.workers.webhooks.delivery import (
     RETRY,
     Courier,
     Delivery,
@@ -25,8 +25,8 @@ from workers.webhooks.delivery import (
     message_id_of,
     retry_after,
 )
-from workers.webhooks.sender import WITHIN_S, Answer, Sender, Unreachable
-from workers.webhooks.signature import tenant_secret, verify
+from arqway.workers.webhooks.sender import WITHIN_S, Answer, Sender, Unreachable
+from arqway.workers.webhooks.signature import tenant_secret, verify
 
 MASTERS = ["whsec_" + "bmV3" * 8, "whsec_" + "b2xk" * 8]
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -15,14 +15,14 @@ from typing import get_type_hints
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from service.schemas.jobs import JobView
+from arqway import JobState
+from arqway.service.shapes.jobs import JobView
+from arqway.workers.contract.callback import URL_CHARS
+from arqway.workers.contract.states import TERMINAL_STATES
+from arqway.workers.webhooks.delivery import RETRY
+from arqway.workers.webhooks.sender import WITHIN_S
+from arqway.workers.webhooks.signature import sign, tenant_secret, verify
 from tests.support import docs
-from workers import JobState
-from workers.contract.callback import URL_CHARS
-from workers.contract.states import TERMINAL_STATES
-from workers.webhooks.delivery import RETRY
-from workers.webhooks.sender import WITHIN_S
-from workers.webhooks.signature import sign, tenant_secret, verify
 
 PAGE = "docs/webhooks.md"
 NEW, OLD = "whsec_" + "bmV3" * 8, "whsec_" + "b2xk" * 8
@@ -147,8 +147,8 @@ def test_the_codes_are_those_of_the_code() -> None:
 
 async def test_the_command_prints_a_tenants_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """One a line, the newest first; without any, one line of why."""
-    command = (sys.executable, "-m", "workers.webhooks")
-    assert any("python -m workers.webhooks acme" in span for span in docs.spans(PAGE))
+    command = (sys.executable, "-m", "arqway.workers.webhooks")
+    assert any("python -m arqway.workers.webhooks acme" in span for span in docs.spans(PAGE))
     none = await docs.run(*command, "acme")
     monkeypatch.setenv("ARQWAY_WEBHOOK_SECRETS", f"{NEW},{OLD}")
     given, default = await docs.run(*command, "acme"), await docs.run(*command)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from arqway.workers.webhooks.address import CallbackRefused
+from arqway.workers.webhooks.sender import Sender, Unreachable
 from tests.support.webhook_receiver import (
     LOOPBACK,
     OK,
@@ -18,8 +20,6 @@ from tests.support.webhook_receiver import (
     receiving,
     served_with,
 )
-from workers.webhooks.address import CallbackRefused
-from workers.webhooks.sender import Sender, Unreachable
 
 NO_ANSWERS = {
     "nothing": b"",

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from pydantic import ValidationError
 
-from workers.settings import Settings, first_problem
+from arqway.workers.settings import Settings, first_problem
 
 NEW, OLD = "whsec_" + "bmV3" * 8, "whsec_" + "b2xk" * 8
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract.callback import secret_key
-from workers.webhooks.signature import TOLERANCE_S, InvalidSignature, sign, tenant_secret, verify
+from arqway.workers.contract.callback import secret_key
+from arqway.workers.webhooks.signature import TOLERANCE_S, InvalidSignature, sign, tenant_secret, verify
 
 NOW_S = 1_614_265_330
 EXAMPLE_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - published, as is what follows

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from workers.jobs.report import schema
-from workers.jobs.report.database import insert_if_absent
-from workers.jobs.report.entry import CatalogueEntry
+from arqway.workers.jobs.report import schema
+from arqway.workers.jobs.report.database import insert_if_absent
+from arqway.workers.jobs.report.entry import CatalogueEntry
 
 
 @dataclass(frozen=True, slots=True)

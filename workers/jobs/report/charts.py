@@ -10,7 +10,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from workers.jobs.report.content import MONTHS
+from arqway.workers.jobs.report.content import MONTHS
 
 INK, MUTED, RULE, PALE = "#1c2733", "#66727f", "#dfe3e8", "#c9d2dc"
 BLUE, AMBER = "#24557a", "#c8702a"

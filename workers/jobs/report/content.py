@@ -9,10 +9,10 @@ from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from workers.jobs.report.summary import Gaps, Order, Summary
+from arqway.workers.jobs.report.summary import Gaps, Order, Summary
 
 if TYPE_CHECKING:
-    from workers.jobs.report.population import Benchmark, Population
+    from arqway.workers.jobs.report.population import Benchmark, Population
 
 REPORT_VERSION = 1
 """Version of the report's layout and figures; part of its key. Raise it with any change that a reader can see."""

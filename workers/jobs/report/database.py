@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from workers.jobs.report import schema
+from arqway.workers.jobs.report import schema
 
 BUSY_TIMEOUT_S = 30
 SCHEMA_LOCK = 4_171_090_126  # any number, the same in every process

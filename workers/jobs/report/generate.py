@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from workers import DiscardJob, JobContext, RetryPolicy, job
-from workers.jobs.report.content import REPORT_VERSION, compose
-from workers.jobs.report.entry import CatalogueEntry
-from workers.jobs.report.resources import ReportResources
-from workers.jobs.report.summary import summarise
+from arqway import DiscardJob, JobContext, RetryPolicy, job
+from arqway.workers.jobs.report.content import REPORT_VERSION, compose
+from arqway.workers.jobs.report.entry import CatalogueEntry
+from arqway.workers.jobs.report.resources import ReportResources
+from arqway.workers.jobs.report.summary import summarise
 
 if TYPE_CHECKING:
-    from workers.jobs.report.press import TypesetReport
+    from arqway.workers.jobs.report.press import TypesetReport
 
 STEPS = 5
 

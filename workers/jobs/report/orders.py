@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from workers.jobs.report import schema
-from workers.jobs.report.database import insert_if_absent
-from workers.jobs.report.summary import Order
+from arqway.workers.jobs.report import schema
+from arqway.workers.jobs.report.database import insert_if_absent
+from arqway.workers.jobs.report.summary import Order
 
 DATASET = "cdnow_orders"
 
@@ -53,7 +53,10 @@ class OrderBook:
 
 
 def _rows() -> Iterator[dict[str, Any]]:
-    with as_file(files("workers.jobs.report") / "data" / f"{DATASET}.csv.gz") as path, gzip.open(path, "rt") as lines:
+    with (
+        as_file(files("arqway.workers.jobs.report") / "data" / f"{DATASET}.csv.gz") as path,
+        gzip.open(path, "rt") as lines,
+    ):
         for order in csv.DictReader(lines):
             yield {
                 "customer_id": int(order["customer_id"]),

@@ -10,7 +10,7 @@ from statistics import median
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from workers.jobs.report import schema
+from arqway.workers.jobs.report import schema
 
 BINS = 44
 LOWEST_USD, HIGHEST_USD = 4.0, 16_000.0

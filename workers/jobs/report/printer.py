@@ -1,4 +1,4 @@
-"""The typesetting process: ``python -m workers.jobs.report.printer``, started by ``press.py`` and by nobody else.
+"""The typesetting process, ``python -m arqway.workers.jobs.report.printer``: started by ``press.py`` alone.
 
 Request, one line: ``[task, arguments]``. Answer: one line ``{"error": text or null, "result": any, "size": n}``, then
 ``n`` bytes. It ends when its standard input does, so it does not outlive its worker.
@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any
 
-from workers.jobs.report.charts import draw_charts
-from workers.jobs.report.document import typeset, typesetter
+from arqway.workers.jobs.report.charts import draw_charts
+from arqway.workers.jobs.report.document import typeset, typesetter
 
 Answer = tuple[Any, bytes]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workers.jobs.report.catalogue import Catalogue
-    from workers.jobs.report.failures import FailureInjector
-    from workers.jobs.report.orders import OrderBook
-    from workers.jobs.report.population import Population
-    from workers.jobs.report.press import Press
-    from workers.jobs.report.settings import ReportSettings
-    from workers.jobs.report.storage import ReportStore
+    from arqway.workers.jobs.report.catalogue import Catalogue
+    from arqway.workers.jobs.report.failures import FailureInjector
+    from arqway.workers.jobs.report.orders import OrderBook
+    from arqway.workers.jobs.report.population import Population
+    from arqway.workers.jobs.report.press import Press
+    from arqway.workers.jobs.report.settings import ReportSettings
+    from arqway.workers.jobs.report.storage import ReportStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +38,14 @@ async def open_report_resources(settings: "ReportSettings | None" = None) -> Asy
         StoreUnusable: The store's folder cannot be written.
     """
     # Only a worker comes here. The HTTP service imports this module for the job's signature, and needs none of these.
-    from workers.jobs.report.catalogue import Catalogue
-    from workers.jobs.report.database import open_database
-    from workers.jobs.report.failures import FailureInjector
-    from workers.jobs.report.orders import OrderBook
-    from workers.jobs.report.population import read_population
-    from workers.jobs.report.press import Press
-    from workers.jobs.report.settings import ReportSettings
-    from workers.jobs.report.storage import open_store
+    from arqway.workers.jobs.report.catalogue import Catalogue
+    from arqway.workers.jobs.report.database import open_database
+    from arqway.workers.jobs.report.failures import FailureInjector
+    from arqway.workers.jobs.report.orders import OrderBook
+    from arqway.workers.jobs.report.population import read_population
+    from arqway.workers.jobs.report.press import Press
+    from arqway.workers.jobs.report.settings import ReportSettings
+    from arqway.workers.jobs.report.storage import open_store
 
     settings = settings or ReportSettings()
     store = open_store(settings.store_url)

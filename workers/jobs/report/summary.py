@@ -9,7 +9,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workers.jobs.report.population import Population
+    from arqway.workers.jobs.report.population import Population
 
 CENT = Decimal("0.01")
 

@@ -1,0 +1,61 @@
+"""Rate limits: how many requests a caller may send, and how an answer tells them.
+
+The fields are those of draft-ietf-httpapi-ratelimit-headers (read at its revision of September 2025). The policy is
+named in the most modest way: a bucket of ``q`` requests that fills up within ``w`` seconds, so ``q / w`` is never more
+than the rate.
+"""
+
+from collections.abc import Awaitable, Callable
+from math import ceil
+
+from starlette.types import Message, Send
+
+from arqway.service.access.callers import Caller
+from arqway.service.problems.refusals import RateLimited
+from arqway.workers.client.access import Allowance
+from arqway.workers.contract.api_key import Rate
+
+_ANYBODYS_BUCKET = "anonymous"
+
+Draw = Callable[[str, Rate], Awaitable[Allowance]]
+
+
+class RateLimiter:
+    """Counts requests, in buckets that all API processes share.
+
+    Args:
+        draw: Takes one request out of a bucket.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+
+    async def admit(self, caller: Caller, rate: Rate, send: Send) -> Send:
+        """Return a ``send`` whose answer tells what is left. Raises RateLimited or StoreUnavailable."""
+        allowance = await self._draw(caller.key_id or _ANYBODYS_BUCKET, rate)
+        told = fields_of(rate, allowance)
+        if not allowance.admitted:
+            wait_s = ceil(allowance.gains_ms / 1000)
+            reason = f"There were too many requests. The next one will be served in {wait_s} s."
+            raise RateLimited(reason, {**told, "Retry-After": str(wait_s)})
+        return _telling(told, send)
+
+
+def fields_of(rate: Rate, allowance: Allowance) -> dict[str, str]:
+    """Return the headers RateLimit-Policy and RateLimit."""
+    refill_s = ceil(rate.burst * rate.interval_us / 1_000_000)
+    return {
+        "RateLimit-Policy": f'"default";q={rate.burst};w={refill_s}',
+        "RateLimit": f'"default";r={allowance.left};t={ceil(allowance.gains_ms / 1000)}',
+    }
+
+
+def _telling(told: dict[str, str], send: Send) -> Send:
+    headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return tell

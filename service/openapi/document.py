@@ -1,0 +1,169 @@
+"""The OpenAPI document: what FastAPI finds out by itself, and what it cannot know."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+from starlette.routing import BaseRoute, Route
+
+from arqway.service.access.callers import PUBLIC, scope_of
+from arqway.service.openapi.bounds import correct, write_whole
+from arqway.service.openapi.callbacks import BATCH_CALLBACK, CALLBACK, COMPONENTS, WEBHOOKS
+from arqway.service.openapi.examples import ANSWERS, REQUESTS
+from arqway.service.openapi.responses import HEADERS, headers, problems
+from arqway.service.openapi.samples import answer_samples, request_samples
+from arqway.service.problems.refusals import InsufficientScope, RateLimited, Unauthenticated
+from arqway.service.shapes.events import BatchFinishedView, JobEventView
+from arqway.service.shapes.problems import Problem
+from arqway.workers.registry import Registry
+
+_REF = "#/components/schemas/{model}"
+_SCHEMAS = (("Problem", Problem), ("JobEventView", JobEventView), ("BatchFinishedView", BatchFinishedView))
+"""Shapes that no route names as its own."""
+
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "arqway_{id}_{secret}",
+    "description": "An API key. The names beside it are the scopes that the key must have.",
+}
+DESCRIPTION = """\
+Jobs that run in the background: submit one, and ask for it, wait for it, follow it or be called back.
+
+- **Accepted means kept.** A 202 is answered once the job is stored. It runs at least once, and is settled once.
+- **Send it again safely** with an `Idempotency-Key`: a request that is repeated is answered as the first one was.
+- **Ask again** after `Retry-After`, with `If-None-Match`; or wait with `Prefer: wait=N`; or follow events.
+- **Lists** come in pages: `Link` leads to the next one, and `next` is its cursor.
+- **Errors** are `application/problem+json`. `code` and `type` are stable, and `Link` leads to what explains them.
+- **Times** are RFC 3339, in answers in UTC with milliseconds. A part that does not apply is absent, never null.
+"""
+
+Operation = dict[str, Any]
+
+
+def add_document(app: FastAPI, registry: Registry, *, with_keys: bool) -> None:
+    """Let the application's OpenAPI document be complete.
+
+    Args:
+        app: Has all of its routes.
+        registry: The jobs that have routes of their own.
+        with_keys: Whether requests need an API key. Where they need none, the document does not speak of keys.
+    """
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app, registry, with_keys=with_keys)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this way of extending it
+
+
+def _document(app: FastAPI, registry: Registry, *, with_keys: bool) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        tags=app.openapi_tags,
+        routes=[_without_head(route) for route in app.routes],
+    )
+    write_whole(document["paths"])
+    write_whole(document["components"])
+    correct(document["components"]["schemas"], (job.payload_type for job in registry.values()))
+    _add_components(document)
+    for method, path, operation in _operations(document):
+        public = path in PUBLIC
+        _drop_nulls(operation.get("parameters", ()))
+        if not public:
+            _add_admission(operation, _scope(method, path) if with_keys else None)
+        _add_common_headers(operation, public=public)
+        _add_examples(operation, REQUESTS.get(operation["operationId"], {}), ANSWERS.get(operation["operationId"], {}))
+    _add_callbacks(document["paths"], registry)
+    _add_samples(document["paths"], registry)
+    if with_keys:
+        document["components"]["securitySchemes"] = {"bearer": _BEARER}
+    return {**document, "webhooks": WEBHOOKS}
+
+
+def _without_head(route: BaseRoute) -> BaseRoute:
+    """Return the route as the document has it: HEAD is a matter of course wherever there is GET."""
+    if not isinstance(route, Route) or route.methods is None or "GET" not in route.methods:
+        return route
+    shown = copy(route)
+    shown.methods = route.methods - {"HEAD"}
+    return shown
+
+
+def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield method.upper(), path, operation
+
+
+def _add_components(document: dict[str, Any]) -> None:
+    components = document["components"]
+    schemas = components["schemas"]
+    for name, shape in _SCHEMAS:
+        schema = TypeAdapter(shape).json_schema(ref_template=_REF, mode="serialization")
+        schemas.update({**schema.pop("$defs", {}), name: schema})
+    components["headers"] = dict(HEADERS)
+    components.update(COMPONENTS)
+
+
+def _drop_nulls(parameters: Iterable[dict[str, Any]]) -> None:
+    """Let no parameter be null: there is no way to send one, but to send nothing."""
+    for parameter in parameters:
+        schema = parameter["schema"]
+        kept = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+        if len(kept) == 1:
+            parameter["schema"] = {**kept[0], **{name: word for name, word in schema.items() if name != "anyOf"}}
+        for word in ("title", "description"):  # the parameter itself has them
+            parameter["schema"].pop(word, None)
+        if parameter["schema"].get("default", ...) in (None, []):
+            del parameter["schema"]["default"]
+
+
+def _scope(method: str, path: str) -> str:
+    return scope_of(method, path).value
+
+
+def _add_admission(operation: Operation, scope: str | None) -> None:
+    """Say what the service answers before a route is reached."""
+    refusals = problems(RateLimited) if scope is None else problems(Unauthenticated, InsufficientScope, RateLimited)
+    for status, refusal in refusals.items():
+        operation["responses"].setdefault(str(status), refusal)
+    if scope is not None:
+        operation["security"] = [{"bearer": [scope]}]
+
+
+def _add_common_headers(operation: Operation, *, public: bool) -> None:
+    common = headers("X-Request-ID", *(() if public else ("RateLimit", "RateLimit-Policy")))
+    for response in operation["responses"].values():
+        response["headers"] = {**response.get("headers", {}), **common}
+
+
+def _add_examples(operation: Operation, requests: Mapping[str, Any], answers: Mapping[int, Mapping[str, Any]]) -> None:
+    if requests:
+        _illustrate(operation["requestBody"]["content"]["application/json"], requests)
+    for status, bodies in answers.items():
+        _illustrate(operation["responses"][str(status)]["content"]["application/json"], bodies)
+
+
+def _illustrate(media: dict[str, Any], bodies: Mapping[str, Any]) -> None:
+    media["examples"] = {name: {"value": body} for name, body in bodies.items()}
+
+
+def _add_callbacks(paths: Mapping[str, Any], registry: Registry) -> None:
+    submissions = [f"/jobs/{kind}" for kind in registry]
+    for path in [*submissions, *({"/reports"} & paths.keys())]:
+        paths[path]["post"]["callbacks"] = CALLBACK
+    paths["/jobs:batch"]["post"]["callbacks"] = BATCH_CALLBACK
+
+
+def _add_samples(paths: Mapping[str, Any], registry: Registry) -> None:
+    for job in registry.values():
+        _add_examples(paths[f"/jobs/{job.kind}"]["post"], request_samples(job), answer_samples(job))

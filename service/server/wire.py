@@ -1,0 +1,275 @@
+"""The HTTP/1.1 server below the application: uvicorn's, with limits on what a client may cost before it is served.
+
+uvicorn bounds neither the time nor the size of a request's head, and its keep-alive timer runs only between requests:
+docs/decisions/0015-a-protocol-class-of-our-own.md. ``service.http.middleware.BodyLimit`` bounds the size of a body.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+import httptools
+import uvicorn
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from arqway.service.http.middleware import HEADERS, request_id_of
+from arqway.service.problems.answers import problem_response
+from arqway.service.problems.errors import PROBLEMS, HeadersTooLarge, MalformedRequest, RequestTimeout, ServiceBusy
+from arqway.service.server.limits import WireLimits, raise_open_files
+from arqway.service.settings import ServiceSettings
+
+logger = logging.getLogger("arqway.service")
+
+_GRACEFUL_S = 10
+BACKLOG = 2048
+_LINGER_S = 2.0
+"""How long a client that was refused may go on sending, so that it reads the answer and not a reset."""
+_FRAMED = 6
+"""Bytes on the wire for one byte of a body at the worst: ``1\\r\\nx\\r\\n``."""
+_PIPELINED = 100
+
+
+class ServerConfig(uvicorn.Config):
+    """uvicorn's configuration, and the limits for each connection."""
+
+    limits: WireLimits
+
+
+def server_config(app: ASGIApp, settings: ServiceSettings) -> ServerConfig:
+    """Return how the service is served. Lets this process open as many files as the system allows."""
+    config = ServerConfig(
+        app,
+        http=GuardedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=_GRACEFUL_S,
+    )
+    config.limits = WireLimits.of(settings, raise_open_files())
+    return config
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection. While nothing is being served on it, a complete head must come in time, and then the body.
+
+    The bytes of a head, of chunks' framing and of trailers are counted as they come, before the parser keeps them; the
+    count is exact, or lower by less than one read, where a read holds the end of one request and the begin of the next.
+    """
+
+    __slots__ = ("_deaf", "_limits", "_read_bytes", "_send_timer", "_timer", "_unpaid_bytes")
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = config.limits
+        self._deaf = False
+        self._read_bytes = 0
+        self._unpaid_bytes = 0
+        """Of this request's head, framing and trailers."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Await the first request, or turn the client away."""
+        super().connection_made(transport)
+        excess = len(self.connections) - self._limits.max_connections
+        if excess <= 0:
+            self._set_timer(self._limits.header_timeout_s, self._on_late)
+        elif excess <= self._limits.max_refused:
+            self._refuse(ServiceBusy("connections"))
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave nothing behind."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._unset_timer()
+        self.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and see to it that the client goes on in time and within bounds."""
+        if self._deaf:
+            return
+        self._unset_keepalive_if_required()
+        self._read_bytes = len(data)
+        self._unpaid_bytes += self._read_bytes
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, HeadersTooLarge) else MalformedRequest())
+            return
+        if self._unpaid_bytes > self._limits.max_header_bytes:
+            self._refuse(HeadersTooLarge(self._limits.max_header_bytes))
+        elif self._timer is None:
+            self._await_more()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse. A request that asks for another protocol is read again without that wish: HTTP/1.1 is an answer to it.
+
+        The parser takes its body for the other protocol's, and so would lose it. Java's HttpClient asks for HTTP/2 in
+        this way with every first request.
+        """
+        try:
+            self.parser.feed_data(data)
+            return
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self.url, version, lines, rest))
+
+    def on_headers_complete(self) -> None:
+        """Serve the request, if its head is small enough."""
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise MalformedRequest
+            return
+        limit = self._limits.max_header_bytes
+        if (self._unpaid_bytes > limit or self._read_bytes > limit) and self._head_bytes() > limit:
+            raise HeadersTooLarge(limit)
+        if len(self.pipeline) >= _PIPELINED:
+            raise MalformedRequest
+        self._unpaid_bytes = 0
+        self._unset_timer()
+        super().on_headers_complete()
+        self.headers = _TRAILERS
+
+    def on_message_complete(self) -> None:
+        """Note the end of a request."""
+        if not self.parser.should_upgrade():
+            self._unset_timer()
+            super().on_message_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a part of a body."""
+        self._unpaid_bytes = max(0, self._unpaid_bytes - _FRAMED * len(body))
+        super().on_body(body)
+
+    def pause_writing(self) -> None:
+        """Hold the answer back until the client has taken what was written, as long as it takes any."""
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        super().resume_writing()
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection on which no further request came."""
+        self._close()
+
+    def _await_taking(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(self._limits.send_timeout_s, self._on_slow_taking, left)
+
+    def _on_slow_taking(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._await_taking()
+        else:
+            self.transport.abort()
+
+    def _await_more(self) -> None:
+        """Await what the client owes: the rest of a body or, while it is served nothing, a head."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._set_timer(self._limits.header_timeout_s, self._on_late)
+        elif cycle.more_body:
+            self._set_timer(self._limits.body_timeout_s, self._on_late)
+
+    def _on_late(self) -> None:
+        self._timer = None
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._on_late_body(cycle)
+        elif self._unpaid_bytes > 0 and not (cycle and cycle.more_body):
+            self._refuse(RequestTimeout(self._limits.header_timeout_s))
+        else:
+            self._close()  # it was silent, or goes on with a body that nobody reads
+
+    def _on_late_body(self, cycle: RequestResponseCycle) -> None:
+        if self.pipeline:
+            self._await_more()  # it may be late only because we do not read on before its turn
+        elif not cycle.response_started:
+            self._refuse(RequestTimeout(self._limits.body_timeout_s))
+
+    def _refuse(self, refusal: HTTPException) -> None:
+        """Read no more of this client. What it asked for before is answered first, and then the connection ends."""
+        self._deaf = True
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._answer(refusal)
+        elif not cycle.more_body:
+            cycle.keep_alive = False
+        elif cycle.response_started or self.pipeline:
+            self._close()  # it is too late for another answer
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._answer(refusal, cast(Scope, cycle.scope))
+
+    def _answer(self, refusal: HTTPException, scope: Scope | None = None) -> None:
+        """Say why, and hang up: first for writing alone, since closing with data unread would destroy the answer."""
+        if self.transport.is_closing():
+            return
+        request_id = request_id_of(scope)
+        if self._limits.log:
+            fields = {"status": refusal.status_code, "code": PROBLEMS[type(refusal)].code, "request_id": request_id}
+            logger.info("Refused", extra=fields)
+        own = (b"x-request-id", request_id.encode())
+        self.transport.write(_written(refusal, [*self.server_state.default_headers, own]))
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._set_timer(_LINGER_S, self.transport.abort)
+
+    def _close(self) -> None:
+        """Close once all that was written is sent, and soon in any case."""
+        self._deaf = True
+        self.transport.close()
+        self._set_timer(_LINGER_S, self.transport.abort)
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _set_timer(self, delay_s: float, callback: Callable[[], object]) -> None:
+        self._unset_timer()
+        self._timer = self.loop.call_later(delay_s, callback)
+
+    def _unset_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Nowhere(list[tuple[bytes, bytes]]):
+    """A list that stays empty."""
+
+    def append(self, _: tuple[bytes, bytes]) -> None:
+        """Forget it."""
+
+
+_TRAILERS = _Nowhere()
+
+
+def _written(refusal: HTTPException, headers: list[tuple[bytes, bytes]]) -> bytes:
+    response = problem_response(PROBLEMS[type(refusal)], refusal.detail)
+    lines = [*headers, *response.raw_headers, *HEADERS, (b"connection", b"close")]
+    head = b"".join(b"%b: %b\r\n" % line for line in lines)
+    return b"%b%b\r\n%b" % (STATUS_LINE[refusal.status_code], head, bytes(response.body))

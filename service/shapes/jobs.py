@@ -1,0 +1,144 @@
+"""A job, as its clients see it; ``workers.contract.view`` makes it of a record."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from arqway.workers.contract.states import JobState
+from arqway.workers.definition import JobDefinition
+
+EXAMPLE_ID = "0c2f7e6d9b1a4f4c8a51d3e2f6b7a890"
+EXAMPLE_BATCH_ID = "7c1d52a9f0e84b63a1b2c3d4e5f60718"
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="UTC, with milliseconds")]
+_RESULT = "Only after success"
+JobId = Annotated[str, Field(description="The job's id")]
+
+
+class ProgressView(TypedDict):
+    """How far a job is. ``total`` and ``message`` are null where the job did not tell."""
+
+    current: float
+    total: float | None
+    message: str | None
+
+
+class FailureView(TypedDict):
+    """Why the last failed attempt failed: a stable ``code`` for machines, a ``message`` for people."""
+
+    code: str
+    message: str
+    fingerprint: NotRequired[Annotated[str, Field(description="The same for failures of one kind and place")]]
+    error: NotRequired[Annotated[str, Field(description="The exception's class; with the scope operate only")]]
+    detail: NotRequired[Annotated[str, Field(description="Its text; with the scope operate only")]]
+    traceback: NotRequired[Annotated[str, Field(description="Its last frames; with the scope operate only")]]
+
+
+@with_config(
+    ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": EXAMPLE_ID,
+                    "kind": "report.generate",
+                    "queue": "default",
+                    "state": "running",
+                    "attempt": 1,
+                    "max_attempts": 6,
+                    "created_at": "2026-03-01T09:30:00.125Z",
+                    "due_at": "2026-03-01T09:30:00.125Z",
+                    "started_at": "2026-03-01T09:30:00.131Z",
+                    "progress": {"current": 2, "total": 5, "message": "Summarised"},
+                }
+            ]
+        }
+    )
+)
+class JobView(TypedDict):
+    """A job."""
+
+    id: JobId
+    kind: str
+    queue: str
+    state: JobState
+    attempt: Annotated[int, Field(description="Number of the current or last attempt; 0 before the first")]
+    max_attempts: Annotated[int, Field(description="Attempts in all, the first included")]
+    created_at: Timestamp
+    due_at: Annotated[Timestamp, Field(description="When it may (or might) start")]
+    started_at: NotRequired[Annotated[Timestamp, Field(description="Start of the current or last attempt")]]
+    finished_at: NotRequired[Timestamp]
+    cancel_requested_at: NotRequired[Timestamp]
+    next_retry_at: NotRequired[Annotated[Timestamp, Field(description="Only while retrying")]]
+    deadline_at: NotRequired[Annotated[Timestamp, Field(description="No attempt begins or goes on after it")]]
+    batch: NotRequired[Annotated[str, Field(description="Id of its batch")]]
+    tags: NotRequired[list[str]]
+    unique_key: NotRequired[str]
+    callback_url: NotRequired[str]
+    retry_of: NotRequired[Annotated[str, Field(description="Id of the job that was submitted again as this one")]]
+    retried_as: NotRequired[Annotated[str, Field(description="Id of the job that this one was submitted again as")]]
+    progress: NotRequired[ProgressView]
+    result: NotRequired[Annotated[Any, Field(description=_RESULT)]]
+    failure: NotRequired[FailureView]
+
+
+class AttemptView(TypedDict):
+    """One attempt of a job."""
+
+    attempt: Annotated[int, Field(description="Its number; one whose worker was lost shares it with the next one")]
+    outcome: Literal["running", "succeeded", "failed", "cancelled", "interrupted", "worker_lost"]
+    started_at: Timestamp
+    ended_at: NotRequired[Timestamp]
+    failure: NotRequired[FailureView]
+    worker: NotRequired[Annotated[str, Field(description="Which worker ran it; with the scope operate only")]]
+
+
+class AttemptsView(TypedDict):
+    """A job's attempts, the oldest first, the last 21 of them."""
+
+    attempts: list[AttemptView]
+    next_retry_at: NotRequired[Annotated[Timestamp, Field(description="Only while retrying")]]
+
+
+class WaitingReason(TypedDict):
+    """One thing that a job waits for."""
+
+    code: Literal["scheduled", "retrying", "queue_paused", "no_worker", "unknown_kind", "workers_busy", "backlog"]
+    message: str
+    until: NotRequired[Timestamp]
+    position: NotRequired[Annotated[int, Field(description="Jobs of the queue that are due before it")]]
+    estimate_s: NotRequired[Annotated[float, Field(description="How long they will take, at the present pace")]]
+
+
+class WaitingView(TypedDict):
+    """Why a job is waiting, the firmest reason first; no reason for one that runs or has ended."""
+
+    waiting: bool
+    reasons: list[WaitingReason]
+
+
+class JobList(TypedDict):
+    """A page of jobs."""
+
+    jobs: Annotated[list[JobView], Field(description="May be fewer than the limit, even none, although more follow")]
+    next: NotRequired[Annotated[str, Field(description="Cursor of the next page; absent on the last one")]]
+
+
+def view_names(kinds: Iterable[str]) -> dict[str, str]:
+    """Return a name for the shape of the jobs of each kind: ``ReportGenerateJob``, with a number if it is taken."""
+    names: dict[str, str] = {}
+    for kind in kinds:
+        name = "".join(part.capitalize() for part in re.split("[._]", kind)) + "Job"
+        taken = sum(re.fullmatch(rf"{name}\d*", other) is not None for other in names.values())
+        names[kind] = f"{name}{taken + 1}" if taken else name
+    return names
+
+
+def typed_job_view(job: JobDefinition[Any, Any], name: str) -> Any:
+    """Return the shape of the jobs of one kind: their result has the kind's own type."""
+    parts = {**JobView.__annotations__, "result": NotRequired[Annotated[job.result_type, Field(description=_RESULT)]]}
+    view = TypedDict(name, parts)  # type: ignore[misc]
+    view.__doc__ = f"A job of the kind {job.kind}."
+    return view

@@ -1,0 +1,1 @@
+"""Whole processes: the supervisor, the embedded server, `arqway up`."""

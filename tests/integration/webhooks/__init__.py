@@ -1,0 +1,1 @@
+"""Webhooks, from the end of a job to its receiver."""

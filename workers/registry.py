@@ -1,0 +1,65 @@
+"""The registry: the jobs that a service accepts and a worker runs, and how it is found by its name."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from arqway.workers.contract.errors import ConfigurationError, UnknownKind
+from arqway.workers.definition import JobDefinition
+
+OpenResources = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+def no_resources() -> AbstractAsyncContextManager[None]:
+    """Open nothing."""
+    return nullcontext()
+
+
+class Registry(Mapping[str, JobDefinition[Any, Any]]):
+    """The jobs that a service accepts and a worker runs, by kind.
+
+    Args:
+        jobs: Each kind once.
+        resources: Opens ``ctx.resources``, once per worker process; never called by the service.
+    """
+
+    def __init__(self, jobs: Iterable[JobDefinition[Any, Any]], *, resources: OpenResources = no_resources) -> None:
+        self._jobs: dict[str, JobDefinition[Any, Any]] = {}
+        self.open_resources = resources
+        for definition in jobs:
+            if definition.kind in self._jobs:
+                raise ConfigurationError(f"two jobs have the kind {definition.kind!r}")
+            self._jobs[definition.kind] = definition
+
+    def __getitem__(self, kind: str) -> JobDefinition[Any, Any]:
+        return self._jobs[kind]
+
+    def find(self, kind: str) -> JobDefinition[Any, Any]:
+        """Return the job of this kind. Raises UnknownKind."""
+        try:
+            return self._jobs[kind]
+        except KeyError:
+            raise UnknownKind from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._jobs)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+
+def load_registry(name: str) -> Registry:
+    """Import ``package.module:NAME``. Raises ConfigurationError, in one line, if that gives no Registry."""
+    module_name, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:  # as `python -m` has it, so that a script finds the same modules
+        sys.path.insert(0, here)
+    try:
+        registry = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"ARQWAY_JOBS={name} cannot be loaded: {error}") from error
+    if not isinstance(registry, Registry):
+        raise ConfigurationError(f"ARQWAY_JOBS={name} is a {type(registry).__name__}, not a Registry")
+    return registry

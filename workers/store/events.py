@@ -1,0 +1,195 @@
+"""The streams of events, as Redis holds them: one for each job, and one feed for each tenant.
+
+As in ``workers.store.jobs``, all methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from arqway.workers.contract import keys
+from arqway.workers.contract.events import EVENTS_KEPT, FEED_KEPT, START, FeedEntry, JobEvent
+from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
+from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.connection import store_errors
+
+_PORTION = 200
+"""Entries of a feed that one reply has at most. An entry has a line for each job that its script moved on."""
+_PORTIONS = 4
+
+RawEntry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+class JobLook(NamedTuple):
+    """How a job is, and what happened to it; of one moment."""
+
+    record: JobRecord | None
+    events: list[JobEvent]
+    """What came after the event that was asked for."""
+    cut: bool
+    """Whether some of that may be gone: only so many of a job's events are kept."""
+
+
+class FeedPortion(NamedTuple):
+    """A part of a tenant's feed, from the entry that was asked for, if it is still there."""
+
+    entries: list[FeedEntry]
+    cut: bool
+    """Whether entries between the one asked for and these may be gone."""
+    more: bool
+
+
+class Streams:
+    """Reads the streams of one server. However many callers there are, it uses one connection, and one for each reader.
+
+    Args:
+        redis: A client that does not decode replies.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._turn = asyncio.Lock()
+        self._looks = GroupCommit(self._look_all)
+        self._portions = GroupCommit(self._read_portions, max_batch=_PORTIONS)
+
+    async def look(self, job_id: str, after: str) -> JobLook:
+        """Return how a job is, and its events after one. Atomic; calls of the same time share a round trip."""
+        return await self._looks((job_id, after))
+
+    async def portion(self, tenant: str, entry_id: str) -> FeedPortion:
+        """Return a part of a feed, from an entry on. Calls of the same time share a round trip."""
+        return await self._portions((tenant, entry_id))
+
+    async def tails(self, tenants: Sequence[str]) -> dict[str, str]:
+        """Return the id of the latest entry of each tenant's feed; ``START`` for an empty one."""
+        async with self._turn:
+            found = await self._pipe(("xrevrange", keys.feed(tenant), "+", "-", 1) for tenant in tenants)
+        return {
+            tenant: entries[0][0].decode() if entries else START for tenant, entries in zip(tenants, found, strict=True)
+        }
+
+    async def unblock(self, client_id: int) -> None:
+        """Make a blocked command of another connection return."""
+        async with self._turn:
+            with store_errors():
+                await self._redis.client_unblock(client_id)
+
+    @asynccontextmanager
+    async def reader(self) -> "AsyncIterator[FeedReader]":
+        """Give a reader with a connection of its own."""
+        client = self._redis.client()
+        try:
+            with store_errors():
+                reader = FeedReader(client, self, int(await client.client_id()))
+            yield reader
+        finally:
+            await client.aclose()
+
+    async def _look_all(self, asked: Sequence[tuple[str, str]]) -> list[JobLook]:
+        different = list(dict.fromkeys(asked))
+        async with self._turn:
+            flat = await self._pipe(
+                command
+                for job_id, after in different
+                for command in (
+                    ("hmget", keys.record(job_id), RECORD_FIELDS),
+                    ("xrange", keys.events(job_id), after),
+                    ("xlen", keys.events(job_id)),
+                )
+            )
+        looks = {one: _look(*one, *flat[3 * number : 3 * number + 3]) for number, one in enumerate(different)}
+        return [looks[one] for one in asked]
+
+    async def _read_portions(self, asked: Sequence[tuple[str, str]]) -> list[FeedPortion]:
+        different = list(dict.fromkeys(asked))
+        async with self._turn:
+            flat = await self._pipe(
+                command
+                for tenant, entry_id in different
+                for command in (
+                    ("xrange", keys.feed(tenant), entry_id, "+", _PORTION),
+                    ("xlen", keys.feed(tenant)),
+                )
+            )
+        portions = {one: _portion(one[1], *flat[2 * number : 2 * number + 2]) for number, one in enumerate(different)}
+        return [portions[one] for one in asked]
+
+    async def _pipe(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Send commands as one transaction, and return their replies."""
+        with store_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for name, *args in commands:
+                    getattr(pipe, name)(*args)
+                found: list[Any] = await pipe.execute()
+        return found
+
+
+class FeedNews(NamedTuple):
+    """What came in a tenant's feed."""
+
+    tenant: str
+    entries: list[FeedEntry]
+    cut: bool
+    """Whether there may have been more, that is gone: the reader was too slow."""
+
+
+class FeedReader:
+    """Waits for news in the feeds of several tenants on one connection."""
+
+    def __init__(self, client: Redis, streams: Streams, client_id: int) -> None:
+        self._client = client
+        self._streams = streams
+        self._id = client_id
+
+    async def read(self, positions: Mapping[str, str], *, block_ms: int) -> list[FeedNews]:
+        """Return what came after these entries; nothing after ``block_ms``, or when it was interrupted."""
+        with store_errors():
+            feeds = {keys.feed(tenant): entry_id for tenant, entry_id in positions.items()}
+            found = await self._client.xread(feeds, count=_PORTION, block=block_ms)  # type: ignore[arg-type]
+            return [await self._news(key, raw, positions) for key, raw in found]
+
+    async def interrupt(self) -> None:
+        """Make a ``read`` under way return, so that it may ask for other feeds."""
+        await self._streams.unblock(self._id)
+
+    async def _news(self, key: bytes, raw: list[RawEntry], positions: Mapping[str, str]) -> FeedNews:
+        """Look for a gap where so much came that the feed may have lost its end before it was read."""
+        tenant = key.decode().removeprefix(keys.FEED_PREFIX)
+        cut = len(raw) == _PORTION and not await self._holds(key, positions[tenant])
+        return FeedNews(tenant, _entries(raw), cut)
+
+    async def _holds(self, key: bytes, entry_id: str) -> bool:
+        """Tell whether a feed still has an entry, and so all that came after it."""
+        if entry_id == START:
+            return int(await self._client.xlen(key)) < FEED_KEPT
+        return bool(await self._client.xrange(key, entry_id, entry_id))
+
+
+def _look(job_id: str, after: str, values: list[bytes | None], raw: list[RawEntry], length: int) -> JobLook:
+    record = JobRecord.from_values(job_id, values)
+    events = [_job_event(job_id, entry_id, fields) for entry_id, fields in raw]
+    known = bool(events) and events[0].id == after
+    return JobLook(record, events[known:], cut=not known and length >= EVENTS_KEPT)
+
+
+def _portion(entry_id: str, raw: list[RawEntry], length: int) -> FeedPortion:
+    entries = _entries(raw)
+    known = length < FEED_KEPT if entry_id == START else bool(entries) and entries[0].id == entry_id
+    return FeedPortion(entries, cut=not known, more=len(entries) == _PORTION)
+
+
+def _job_event(job_id: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
+    texts = {name.decode(): value.decode() for name, value in fields.items()}
+    return JobEvent.from_entry(job_id, entry_id.decode(), texts)
+
+
+def _entries(raw: Iterable[RawEntry]) -> list[FeedEntry]:
+    return [FeedEntry(entry_id.decode(), _lines(fields.get(b"events"))) for entry_id, fields in raw]
+
+
+def _lines(text: bytes | None) -> list[str]:
+    """Read the field of an entry; an entry without it is of a later version."""
+    return text.decode(errors="replace").split("\n") if text else []
