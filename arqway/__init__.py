@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from arqway.service.access.callers import Caller
+    from arqway.service.arqway import Arqway
     from arqway.workers.client import JobQueue, open_queue
     from arqway.workers.context import JobContext, LocalAttempt
     from arqway.workers.contract.errors import (
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from arqway.workers.registry import Registry
 
 __all__ = [
+    "Arqway",
     "ArqwayError",
+    "Caller",
     "DiscardJob",
     "InvalidSubmission",
     "JobContext",
@@ -44,6 +48,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "service.access.callers": ("Caller",),
+    "service.arqway": ("Arqway",),
     "workers.client": ("JobQueue", "open_queue"),
     "workers.context": ("JobContext", "LocalAttempt"),
     "workers.contract.errors": (

@@ -1,38 +1,28 @@
-"""The application, from the outside in: lifespan → middleware → error handlers → routes."""
+"""The application of ``arqway api``, from the outside in: lifespan → middleware → error handlers → routes."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from arqway.service.access.admission import admission
-from arqway.service.access.callers import guard_routes
-from arqway.service.http.methods import add_methods
-from arqway.service.http.middleware import BodyLimit, RequestLog, cors
+from arqway.service.arqway import Arqway
+from arqway.service.http.middleware import RequestLog, cors, path_below_root
+from arqway.service.http.routing import allowed_methods
 from arqway.service.openapi.document import add_document
-from arqway.service.problems.answers import add_error_handlers
-from arqway.service.routes import reports
-from arqway.service.routes.batches import add_batch_routes
-from arqway.service.routes.dead import add_dead_routes
-from arqway.service.routes.deliveries import add_delivery_routes
-from arqway.service.routes.events import add_event_routes
-from arqway.service.routes.health import add_health_routes
-from arqway.service.routes.jobs import add_job_routes
-from arqway.service.routes.lists import add_list_routes
-from arqway.service.routes.problems import add_problem_routes
-from arqway.service.routes.queues import add_queue_routes
-from arqway.service.routes.reports import add_report_routes
+from arqway.service.problems.answers import PAGES, add_error_handlers, plain_problem
 from arqway.service.settings import ServiceSettings
 from arqway.service.sse.stream import OpenStreams
-from arqway.workers.client import Queues, open_queue
-from arqway.workers.client.access import Access, open_access
 from arqway.workers.registry import Registry
 
+PUBLIC = frozenset({"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", PAGES})
+"""Paths that need no key, as all below ``/problems/`` do not: probes and documentation."""
 _TAGS = [
     {"name": "reports", "description": "Make a report, follow it, download it."},
     {"name": "jobs", "description": "Jobs of every kind: submit, read, list, cancel, retry."},
@@ -47,54 +37,53 @@ _TAGS = [
 
 
 def create_app(settings: ServiceSettings, registry: Registry) -> FastAPI:
-    """Return the service for these jobs. It starts whether or not Redis answers.
-
-    Raises:
-        ConfigurationError: When it starts: there is no ``redis_url``.
-    """
+    """Return the service for these jobs. It starts whether or not Redis answers."""
+    arqway = Arqway(registry, settings=settings)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, OpenStreams]]:
-        async with open_queue(settings, registry) as app.state.queue, open_access(settings) as app.state.access:
-            app.state.queues = Queues(
-                app.state.queue, max_due=settings.max_queue_depth, max_age_s=settings.max_queue_age_s
-            )
-            yield {"streams": app.state.streams}
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, OpenStreams]]:
+        async with arqway:
+            yield {"streams": arqway.streams}
 
     app = FastAPI(
         title="Arqway",
         summary="Durable background jobs",
         version=version("arqway"),
         openapi_tags=_TAGS,
+        root_path=settings.root_path,
         redirect_slashes=False,
         lifespan=lifespan,
         telemetry=_telemetry(),
-        middleware=_middleware(settings, lambda: app.state.access),
+        middleware=_middleware(settings, arqway),
     )
-    app.state.settings = settings
-    app.state.streams = OpenStreams(settings)
+    app.state.arqway = arqway
     add_error_handlers(app)
-    add_health_routes(app.router)
-    add_job_routes(app.router, registry)
-    add_list_routes(app.router)
-    add_batch_routes(app.router)
-    add_event_routes(app.router)
-    add_dead_routes(app.router)
-    add_queue_routes(app.router)
-    add_delivery_routes(app.router)
-    if reports.KIND in registry:
-        add_report_routes(app.router, registry[reports.KIND])
-    add_problem_routes(app.router)
-    app.router.routes.sort(key=_is_rarely_asked)
-    add_methods(app)
-    guard_routes(app.routes)
-    add_document(app, registry, with_keys=settings.auth == "keys")
+    app.add_exception_handler(405, _answer_other_method)
+    routes = arqway.own_routes()
+    app.router.routes[:0] = routes
+    scopes = {route.name: route.needed_scope for route in routes}
+    add_document(app, registry, scopes, with_keys=settings.auth == "keys")
     return app
 
 
-def _is_rarely_asked(route: BaseRoute) -> bool:
-    """Put jobs before documentation and probes: routes are tried one after the other, 0.6 µs each."""
-    return not getattr(route, "path", "").startswith("/jobs/")
+class _Admitted:
+    """Lets a request in as ``ARQWAY_AUTH`` says, before a route is chosen, so that a stranger learns of none."""
+
+    def __init__(self, app: ASGIApp, *, arqway: Arqway) -> None:
+        self._app = app
+        self._arqway = arqway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._is_public(scope):
+            await self._app(scope, receive, send)
+        else:
+            await self._arqway.admit(self._app, scope, receive, send)
+
+    def _is_public(self, scope: Scope) -> bool:
+        if self._arqway.settings.auth == "off":  # a public path, too, is for clients on this machine only
+            return False
+        path = path_below_root(scope)
+        return path in PUBLIC or path.startswith(f"{PAGES}/")
 
 
 def _telemetry() -> TelemetryConfig:
@@ -107,9 +96,13 @@ def _telemetry() -> TelemetryConfig:
     return {"tracing": False, "metrics": False, "logs": False}
 
 
-def _middleware(settings: ServiceSettings, access: Callable[[], Access]) -> list[Middleware]:
+def _middleware(settings: ServiceSettings, arqway: Arqway) -> list[Middleware]:
     layers = [Middleware(RequestLog, enabled=settings.access_log)]
     if settings.cors_origins:
         layers.append(cors(settings.cors_origins))
-    limit = Middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    return [*layers, admission(settings, access), limit]
+    return [*layers, Middleware(_Admitted, arqway=arqway)]
+
+
+async def _answer_other_method(request: Request, _: Exception) -> Response:
+    allow = {"Allow": ", ".join(sorted(allowed_methods(request.app.routes, request.scope)))}
+    return Response(None, 204, allow) if request.method == "OPTIONS" else plain_problem(405, headers=allow)

@@ -1,18 +1,21 @@
-"""What routes ask for: the clients of the job store, and the job that a path names."""
+"""What routes ask for: the ``Arqway`` that serves them, its clients of the job store, and the job that a path names."""
 
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Path
 from starlette.requests import Request
 
 from arqway.service.access.callers import caller_of
 from arqway.service.shapes.jobs import EXAMPLE_BATCH_ID, EXAMPLE_ID
-from arqway.workers.client import Batches, DeadLetters, JobQueue, Listing, Queues
+from arqway.workers.client import Batches, DeadLetters, JobQueue, Listing
 from arqway.workers.contract import keys
 from arqway.workers.contract.record import JobRecord
 
+if TYPE_CHECKING:
+    from arqway.service.arqway import Arqway
+
 _ID = {"pattern": f"^{keys.JOB_ID.pattern}$"}
-"""Told, not checked: a job that cannot be is answered as one that is not there."""
+"""Documented, not validated: an impossible id is answered as one of no job."""
 JobIdPath = Annotated[
     str,
     Path(
@@ -29,14 +32,15 @@ BatchIdPath = Annotated[
 ]
 
 
+def arqway_of(request: Request) -> "Arqway":
+    """Return the ``Arqway`` that serves the request."""
+    arqway: Arqway = request.scope["arqway"].arqway
+    return arqway
+
+
 def queue_of(request: Request) -> JobQueue:
-    """Return the application's queue."""
-    return cast(JobQueue, request.app.state.queue)
-
-
-def queues_of(request: Request) -> Queues:
-    """Return the application's figures of its queues."""
-    return cast(Queues, request.app.state.queues)
+    """Return the client that submits and reads jobs."""
+    return arqway_of(request).jobs
 
 
 def listing_of(request: Request) -> Listing:

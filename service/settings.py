@@ -13,6 +13,11 @@ class ServiceSettings(Settings):
 
     host: str = Field("127.0.0.1", min_length=1, description="address the service listens on; 0.0.0.0: all")
     port: int = Field(8000, ge=0, le=65_535, description="port the service listens on; 0: any free one")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[^/?#\s]+)*$",
+        description="path below which clients find the service, e.g. /jobs, behind a proxy",
+    )
     auth: Literal["off", "keys"] = Field(
         "off", description="keys: every request needs an API key; off: none does, so only this machine may call"
     )

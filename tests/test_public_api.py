@@ -9,7 +9,9 @@ import pytest
 import arqway
 
 DOCUMENTED = [
+    "Arqway",
     "ArqwayError",
+    "Caller",
     "DiscardJob",
     "InvalidSubmission",
     "JobContext",

@@ -1,71 +1,62 @@
-"""The door: who is calling, and may they, before anything else is done with a request.
+"""Identifying who is calling, before anything else is done with a request.
 
 Plain ASGI. ``KeyHolders`` or ``LocalCallers`` says who it is; what it says is in the connection's scope as ``caller``.
+An application that mounts the routes with ``caller=`` identifies callers by itself.
 """
 
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_address
 from time import monotonic
 
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from arqway.service.access.callers import ANYBODY, PUBLIC, Caller
-from arqway.service.access.hosts import TrustedHosts
+from arqway.service.access.callers import ANYBODY, Caller
+from arqway.service.access.hosts import TrustedHosts, is_loopback
 from arqway.service.access.rates import RateLimiter
 from arqway.service.problems.answers import problem_of
-from arqway.service.problems.refusals import ForeignHost, ForeignOrigin, InvalidToken, Refusal, Unauthenticated
-from arqway.service.settings import ServiceSettings
-from arqway.workers.client.access import Access, FoundKey
+from arqway.service.problems.errors import (
+    ForeignHost,
+    ForeignOrigin,
+    InvalidToken,
+    Refusal,
+    RemoteCaller,
+    Unauthenticated,
+)
+from arqway.workers.client.access import FoundKey
 from arqway.workers.contract.api_key import Rate, Token, proves
 from arqway.workers.contract.errors import StoreUnavailable
 
 _BELIEVED_S = 5.0
 _KNOWN_MAX = 10_000
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
-_PUBLIC_FOLDER = "/problems/"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
-Callers = Callable[[Scope], Awaitable[Caller | None]]
-"""Says who sent a request; None: nobody known, and the request is for something public. Raises Refusal."""
-
-
-def admission(settings: ServiceSettings, access: Callable[[], Access]) -> Middleware:
-    """Return the layer that ``settings`` ask for; ``access`` is called once requests come."""
-    limiter = RateLimiter(lambda bucket, rate: access().limits.draw(bucket, rate))
-    callers: Callers
-    if settings.auth == "keys":
-        callers = KeyHolders(lambda key_id: access().keys.find(key_id), settings.default_rate)
-    else:
-        callers = LocalCallers(TrustedHosts(settings.trusted_hosts, settings.cors_origins), settings.default_rate)
-    return Middleware(Admission, callers=callers, limiter=limiter)
+Callers = Callable[[Scope], Awaitable[Caller]]
+"""Says who sent a request. Raises Refusal or StoreUnavailable."""
 
 
 class Admission:
-    """Lets in whom ``callers`` knows, as often as their rate allows, and answers everybody else."""
+    """Lets in the callers whom ``callers`` identifies, as often as their rates allow, and answers everybody else."""
 
-    def __init__(self, app: ASGIApp, *, callers: Callers, limiter: RateLimiter) -> None:
-        self._app = app
+    def __init__(self, callers: Callers, limiter: RateLimiter) -> None:
         self._callers = callers
         self._limiter = limiter
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let ``app`` serve one request, with ``scope["caller"]``, or refuse it."""
         try:
             caller = await self._callers(scope)
-            if caller is not None and caller.rate is not None:
+            if caller.rate is not None:
                 send = await self._limiter.admit(caller, caller.rate, send)
         except (Refusal, StoreUnavailable) as refusal:
             await problem_of(refusal)(scope, receive, send)
             return
         scope["caller"], scope["callers"] = caller, self._callers
-        await self._app(scope, receive, send)
+        await app(scope, receive, send)
 
 
 class KeyHolders:
@@ -93,11 +84,8 @@ class KeyHolders:
         self._clock = clock
         self._known: dict[bytes, tuple[Caller, float]] = {}
 
-    async def __call__(self, scope: Scope) -> Caller | None:
+    async def __call__(self, scope: Scope) -> Caller:
         """Return who sent the request. Raises Unauthenticated, InvalidToken or StoreUnavailable."""
-        path: str = scope["path"]
-        if path in PUBLIC or path.startswith(_PUBLIC_FOLDER):
-            return None
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         if len(sent) != 1:
             raise InvalidToken if sent else Unauthenticated
@@ -113,7 +101,7 @@ class KeyHolders:
         if not proves(token, found.key if found else None) or found is None or not found.usable_ms:
             raise InvalidToken
         key = found.key
-        caller = Caller(key.tenant, key.scopes, key.id, key.name, key.rate or self._default_rate)
+        caller = Caller(key.tenant, key.scopes, key.name, key.id, key.rate or self._default_rate)
         if len(self._known) >= _KNOWN_MAX:
             del self._known[next(iter(self._known))]
         self._known[digest] = caller, asked_s + min(_BELIEVED_S, found.usable_ms / 1000)
@@ -126,14 +114,19 @@ class LocalCallers:
     Args:
         hosts: The names that requests may use.
         rate: A limit for all of them together.
+        mounted: Whether somebody else's server is in front. Arqway's own listens on the loopback only; another one may
+            not, so here the address of the client is looked at, too. A client without an address is in this process.
     """
 
-    def __init__(self, hosts: TrustedHosts, rate: Rate | None = None) -> None:
+    def __init__(self, hosts: TrustedHosts, rate: Rate | None = None, *, mounted: bool = False) -> None:
         self._hosts = hosts
         self._caller = replace(ANYBODY, rate=rate)
+        self._mounted = mounted
 
     async def __call__(self, scope: Scope) -> Caller:
-        """Return who sent the request. Raises ForeignHost or ForeignOrigin."""
+        """Return who sent the request. Raises ForeignHost, ForeignOrigin or RemoteCaller."""
+        if self._mounted and not self._has_address(scope):
+            return self._caller
         host, origin = "", ""
         for name, value in scope["headers"]:
             if name == b"host":
@@ -146,15 +139,26 @@ class LocalCallers:
             raise ForeignOrigin
         return self._caller
 
+    def _has_address(self, scope: Scope) -> bool:
+        """Tell whether the client is on the network of this machine. Raises RemoteCaller for one beyond it."""
+        address = (scope.get("client") or ("",))[0]
+        try:
+            ip_address(address)
+        except ValueError:  # Starlette's TestClient, or a server on a unix socket
+            return False
+        if not is_loopback(address):
+            raise RemoteCaller
+        return True
+
 
 async def still_admitted(request: Request) -> bool:
     """Tell whether who began this request may still go on with it: for streams, which outlive a revocation.
 
-    While Redis is away, everybody may.
+    While Redis is away, everybody may. An owner's application is asked once, when the request begins.
     """
-    callers: Callers = request.scope["callers"]
+    callers: Callers | None = request.scope.get("callers")
     try:
-        return await callers(request.scope) is not None
+        return callers is None or await callers(request.scope) is not None
     except Refusal:
         return False
     except StoreUnavailable:

@@ -37,7 +37,7 @@ async def audit(request: Request, action: str, target: str, count: int = 1, *, o
     )
     logger.info("Operate action", extra=_named(entry))
     try:
-        await request.app.state.access.audit.write(entry)
+        await request.scope["arqway"].arqway.access.audit.write(entry)
     except StoreUnavailable:
         logger.warning("Redis did not take an entry of the audit log", extra=_named(entry))
 

@@ -11,11 +11,9 @@ from math import ceil
 from starlette.types import Message, Send
 
 from arqway.service.access.callers import Caller
-from arqway.service.problems.refusals import RateLimited
+from arqway.service.problems.errors import RateLimited
 from arqway.workers.client.access import Allowance
 from arqway.workers.contract.api_key import Rate
-
-_ANYBODYS_BUCKET = "anonymous"
 
 Draw = Callable[[str, Rate], Awaitable[Allowance]]
 
@@ -32,13 +30,17 @@ class RateLimiter:
 
     async def admit(self, caller: Caller, rate: Rate, send: Send) -> Send:
         """Return a ``send`` whose answer tells what is left. Raises RateLimited or StoreUnavailable."""
-        allowance = await self._draw(caller.key_id or _ANYBODYS_BUCKET, rate)
+        return _telling(await self.count(caller, rate), send)
+
+    async def count(self, caller: Caller, rate: Rate) -> dict[str, str]:
+        """Count a request, and return the headers that tell what is left. Raises RateLimited or StoreUnavailable."""
+        allowance = await self._draw(caller.bucket, rate)
         told = fields_of(rate, allowance)
         if not allowance.admitted:
             wait_s = ceil(allowance.gains_ms / 1000)
             reason = f"There were too many requests. The next one will be served in {wait_s} s."
             raise RateLimited(reason, {**told, "Retry-After": str(wait_s)})
-        return _telling(told, send)
+        return told
 
 
 def fields_of(rate: Rate, allowance: Allowance) -> dict[str, str]:

@@ -6,6 +6,7 @@ Sources: RFC 9110, sections 8.8.3 and 13.1 (conditions); RFC 7240, sections 2 an
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Header
 from pydantic_core import to_json
@@ -13,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.callers import caller_of
-from arqway.service.dependencies import queues_of
+from arqway.service.dependencies import arqway_of
+from arqway.service.problems.answers import base_path
 from arqway.workers.contract.errors import JobChanged
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.view import job_view
@@ -23,6 +25,13 @@ _OPERATORS = "-o"
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 
+IfNoneMatchHeader = Annotated[
+    str | None,
+    Header(alias="If-None-Match", description="An ETag: 304 while it is current", examples=['"3-19ca9b1b47d"']),
+]
+IfMatchHeader = Annotated[
+    str | None, Header(alias="If-Match", description="An ETag: 412 if it is not current", examples=["*"])
+]
 PreferHeader = Annotated[
     str | None,
     Header(
@@ -59,13 +68,19 @@ def _describe(request: Request, record: JobRecord) -> dict[str, str]:
 
 def pace(request: Request, record: JobRecord) -> dict[str, str]:
     """Return the header that says when to ask for this job again; none for a finished one."""
-    seconds = queues_of(request).retry_after_s(record)
+    seconds = arqway_of(request).queues.retry_after_s(record)
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def path_of(request: Request, path: str) -> str:
-    """Return ``path`` as the client must ask for it, also behind a proxy that strips a prefix."""
-    return str(request.scope.get("root_path", "")).rstrip("/") + path
+    """Return ``path``, which is one of Arqway's, as the client must ask for it: below prefixes and a root path."""
+    return base_path(request.scope) + path
+
+
+def next_link(request: Request, path: str, cursor: str) -> dict[str, str]:
+    """Return the header that leads to the next page of the list at ``path``. Source: RFC 8288."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    return {"Link": f'<{path_of(request, path)}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'}
 
 
 def etag_of(record: JobRecord, request: Request) -> str:
@@ -85,16 +100,13 @@ def is_known(etag: str, request: Request) -> bool:
     return given is not None and (given == etag or given.strip() == "*" or etag in _TAG.findall(given))
 
 
-def expected_version(record: JobRecord, request: Request) -> int | None:
-    """Return the version that a change must find, as If-Match says; None where it says nothing, or any.
+def expected_version(record: JobRecord, request: Request, if_match: str) -> int:
+    """Return the version that a change must find. Weak tags match nothing here.
 
     Raises:
-        JobChanged: If-Match names other versions than the present one. Weak tags match nothing here.
+        JobChanged: If-Match names other versions than the present one.
     """
-    given = request.headers.get("if-match")
-    if given is None or given.strip() == "*":
-        return None
-    strong = {tag.strip() for tag in given.split(",")}
+    strong = {tag.strip() for tag in if_match.split(",")}
     if etag_of(record, request) not in strong:
         raise JobChanged
     return record.version
@@ -103,7 +115,7 @@ def expected_version(record: JobRecord, request: Request) -> int | None:
 def wait_of(request: Request) -> int | None:
     """Return the seconds that the client would like to wait, no more than the service allows; None: not at all."""
     found = _WAIT.search(", ".join(request.headers.getlist("prefer")))
-    return None if found is None else min(int(found[1]), int(request.app.state.settings.max_wait_s))
+    return None if found is None else min(int(found[1]), int(arqway_of(request).settings.max_wait_s))
 
 
 def applied(wait_s: int | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.callers import caller_of
+from arqway.service.dependencies import arqway_of
 from arqway.service.http.answers import plain_etag
 from arqway.service.problems.errors import InvalidIdempotencyKey
 from arqway.workers.client import Idempotency
@@ -61,7 +62,7 @@ def idempotency_of(request: Request, route: str, body: bytes, *, wait_s: int | N
     return {
         "key": sha256(names.encode()).hexdigest(),
         "fingerprint": sha256(request.url.query.encode() + b"\0" + _canonical(body)).hexdigest(),
-        "life": int(request.app.state.settings.idempotency_s * 1000),
+        "life": int(arqway_of(request).settings.idempotency_s * 1000),
         "hold": hold_ms,
     }
 
@@ -80,10 +81,10 @@ def write_answer(answer: Response) -> bytes:
 def read_answer(kept: bytes) -> Response:
     """Return the answer that was kept."""
     status, headers, body = json.loads(kept)
-    return replayed(Response(body, status, headers))
+    return marked_as_replay(Response(body, status, headers))
 
 
-def replayed(answer: Response) -> Response:
+def marked_as_replay(answer: Response) -> Response:
     """Mark an answer as one that was given before."""
     answer.headers["Idempotency-Replayed"] = "true"
     return answer

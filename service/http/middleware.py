@@ -14,7 +14,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arqway.service.problems.answers import unexpected_response
-from arqway.service.problems.errors import BodyTooLarge, ServiceBusy
 from arqway.workers.logs import bind
 
 logger = logging.getLogger("arqway.service")
@@ -25,8 +24,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499  # nginx's status for the access log: nobody was left to answer
 _PATH_CHARS = 200
 _PROBES = frozenset({"/livez", "/readyz"})
-_BODY_UNREAD = frozenset({"GET", "HEAD", "OPTIONS"})
-_BODIES = 256
 _PAGE = re.compile(r"/(docs|redoc|dashboard)(/|$)")
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _PAGE_HEADERS = (
@@ -89,7 +86,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(message, request_id, scope["path"])
+                _add_headers(message, request_id, path_below_root(scope))
             await send(message)
 
         try:
@@ -106,49 +103,6 @@ class RequestLog:
                 _log_request(scope, status, perf_counter() - began_s)
 
 
-class BodyLimit:
-    """Refuses a body that is too large, and any while all bodies together are: ``_BODIES`` times what one may have.
-
-    A declared size is refused before the body's first byte, an undeclared one as soon as the limit is passed. A GET's
-    body is nobody's: no route reads it, and one that listens for its client's end throws it away.
-    """
-
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
-        self._held_bytes = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != "http" or scope["method"] in _BODY_UNREAD:
-            await self._app(scope, receive, send)
-            return
-        declared = Headers(scope=scope).get("content-length", "")
-        size = int(declared) if declared.isascii() and declared.isdigit() else 0
-        got = 0
-
-        async def receive_limited() -> Message:
-            nonlocal got
-            self._check(size)
-            message = await receive()
-            part = len(message.get("body", b""))
-            got += part
-            self._held_bytes += part
-            self._check(got)
-            return message
-
-        try:
-            await self._app(scope, receive_limited, send)
-        finally:
-            self._held_bytes -= got
-
-    def _check(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise BodyTooLarge(self._max_bytes)
-        if self._held_bytes > _BODIES * self._max_bytes:
-            raise ServiceBusy("bodies")
-
-
 def cors(origins: Sequence[str]) -> Middleware:
     """Return the layer that lets scripts of these origins send and read what the contract has."""
     return Middleware(
@@ -158,6 +112,13 @@ def cors(origins: Sequence[str]) -> Middleware:
         allow_headers=_CORS_ALLOWED,
         expose_headers=_CORS_EXPOSED,
     )
+
+
+def path_below_root(scope: Scope) -> str:
+    """Return the path without the root path, which a proxy may have left in it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def request_id_of(scope: Scope | None) -> str:

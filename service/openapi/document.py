@@ -1,28 +1,28 @@
-"""The OpenAPI document: what FastAPI finds out by itself, and what it cannot know."""
+"""The OpenAPI document of ``arqway api``: what FastAPI finds out by itself, and what it cannot know."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from copy import copy
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
-from starlette.routing import BaseRoute, Route
 
-from arqway.service.access.callers import PUBLIC, scope_of
 from arqway.service.openapi.bounds import correct, write_whole
 from arqway.service.openapi.callbacks import BATCH_CALLBACK, CALLBACK, COMPONENTS, WEBHOOKS
 from arqway.service.openapi.examples import ANSWERS, REQUESTS
-from arqway.service.openapi.responses import HEADERS, headers, problems
+from arqway.service.openapi.links import links_of
+from arqway.service.openapi.responses import EVENT_STREAM, HEADERS, PROBLEM_SCHEMA, headers, problems
 from arqway.service.openapi.samples import answer_samples, request_samples
-from arqway.service.problems.refusals import InsufficientScope, RateLimited, Unauthenticated
+from arqway.service.problems.errors import InsufficientScope, RateLimited, Unauthenticated
 from arqway.service.shapes.events import BatchFinishedView, JobEventView
 from arqway.service.shapes.problems import Problem
+from arqway.workers.contract.api_key import Scope
 from arqway.workers.registry import Registry
 
 _REF = "#/components/schemas/{model}"
 _SCHEMAS = (("Problem", Problem), ("JobEventView", JobEventView), ("BatchFinishedView", BatchFinishedView))
 """Shapes that no route names as its own."""
+_EVENT_DATA = ("JobEventView", "JobView", "BatchView", "BatchFinishedView")
 
 _BEARER = {
     "type": "http",
@@ -44,24 +44,29 @@ Jobs that run in the background: submit one, and ask for it, wait for it, follow
 Operation = dict[str, Any]
 
 
-def add_document(app: FastAPI, registry: Registry, *, with_keys: bool) -> None:
+Scopes = Mapping[str, Scope | None]
+"""What each operation, by its id, needs; None: it is public."""
+
+
+def add_document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bool) -> None:
     """Let the application's OpenAPI document be complete.
 
     Args:
         app: Has all of its routes.
         registry: The jobs that have routes of their own.
+        scopes: What its operations need.
         with_keys: Whether requests need an API key. Where they need none, the document does not speak of keys.
     """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, registry, with_keys=with_keys)
+            app.openapi_schema = _document(app, registry, scopes, with_keys=with_keys)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this way of extending it
 
 
-def _document(app: FastAPI, registry: Registry, *, with_keys: bool) -> dict[str, Any]:
+def _document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bool) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -69,19 +74,24 @@ def _document(app: FastAPI, registry: Registry, *, with_keys: bool) -> dict[str,
         description=DESCRIPTION,
         license_info={"name": "MIT", "identifier": "MIT"},
         tags=app.openapi_tags,
-        routes=[_without_head(route) for route in app.routes],
+        routes=app.routes,
+        servers=[{"url": app.root_path}] if app.root_path else None,
     )
     write_whole(document["paths"])
     write_whole(document["components"])
     correct(document["components"]["schemas"], (job.payload_type for job in registry.values()))
     _add_components(document)
-    for method, path, operation in _operations(document):
-        public = path in PUBLIC
+    for operation in _operations(document):
+        name = operation["operationId"]
+        needed = scopes[name]
         _drop_nulls(operation.get("parameters", ()))
-        if not public:
-            _add_admission(operation, _scope(method, path) if with_keys else None)
-        _add_common_headers(operation, public=public)
-        _add_examples(operation, REQUESTS.get(operation["operationId"], {}), ANSWERS.get(operation["operationId"], {}))
+        if needed is not None:
+            _add_admission(operation, needed.value if with_keys else None)
+        _add_common_headers(operation, public=needed is None)
+        _add_examples(operation, REQUESTS.get(name, {}), ANSWERS.get(name, {}))
+        _refer(operation)
+        for status, links in links_of(name).items():
+            operation["responses"][status]["links"] = links
     _add_callbacks(document["paths"], registry)
     _add_samples(document["paths"], registry)
     if with_keys:
@@ -89,19 +99,9 @@ def _document(app: FastAPI, registry: Registry, *, with_keys: bool) -> dict[str,
     return {**document, "webhooks": WEBHOOKS}
 
 
-def _without_head(route: BaseRoute) -> BaseRoute:
-    """Return the route as the document has it: HEAD is a matter of course wherever there is GET."""
-    if not isinstance(route, Route) or route.methods is None or "GET" not in route.methods:
-        return route
-    shown = copy(route)
-    shown.methods = route.methods - {"HEAD"}
-    return shown
-
-
-def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Operation]]:
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            yield method.upper(), path, operation
+def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
+    for operations in document["paths"].values():
+        yield from operations.values()
 
 
 def _add_components(document: dict[str, Any]) -> None:
@@ -127,10 +127,6 @@ def _drop_nulls(parameters: Iterable[dict[str, Any]]) -> None:
             del parameter["schema"]["default"]
 
 
-def _scope(method: str, path: str) -> str:
-    return scope_of(method, path).value
-
-
 def _add_admission(operation: Operation, scope: str | None) -> None:
     """Say what the service answers before a route is reached."""
     refusals = problems(RateLimited) if scope is None else problems(Unauthenticated, InsufficientScope, RateLimited)
@@ -144,6 +140,31 @@ def _add_common_headers(operation: Operation, *, public: bool) -> None:
     common = headers("X-Request-ID", *(() if public else ("RateLimit", "RateLimit-Policy")))
     for response in operation["responses"].values():
         response["headers"] = {**response.get("headers", {}), **common}
+
+
+def _refer(operation: Operation) -> None:
+    """Write what many answers share once, as components."""
+    for response in operation["responses"].values():
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in response["headers"]}
+        content = response.get("content", {})
+        for media, described in content.items():
+            if described.get("schema") == PROBLEM_SCHEMA:
+                content[media] = {**described, "schema": {"$ref": "#/components/schemas/Problem"}}
+            elif media in EVENT_STREAM:
+                content[media] = _typed_events(described)
+
+
+def _typed_events(media: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of an event stream with the shapes that the data of its events have."""
+    data = {
+        "anyOf": [
+            *({"$ref": _REF.format(model=name)} for name in _EVENT_DATA),
+            {"type": "object", "maxProperties": 0, "description": "Of `gap`: events are no longer kept"},
+        ]
+    }
+    properties = media["schema"]["properties"]
+    typed = {**properties, "data": {**properties["data"], "contentSchema": data}}
+    return {**media, "schema": {**media["schema"], "properties": typed}}
 
 
 def _add_examples(operation: Operation, requests: Mapping[str, Any], answers: Mapping[int, Mapping[str, Any]]) -> None:

@@ -1,16 +1,58 @@
-"""What routes say of their answers in the OpenAPI document: problems, headers, links."""
+"""What routes say of their answers in an OpenAPI document: problems and headers.
+
+They are written out here, not referred to, since an application that mounts the routes has none of our components. In
+the document of ``arqway api`` they are references again: ``openapi.document``.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from arqway.service.problems.answers import MEDIA_TYPE
-from arqway.service.problems.errors import PROBLEMS, ProblemKind, problem_example
+from arqway.service.problems.kinds import ProblemKind
+from arqway.service.problems.table import PROBLEMS
+from arqway.service.shapes.problems import Problem
 from arqway.workers.contract.errors import IdempotencyHeld, QueueFull
+from arqway.workers.contract.events import EVENT_NAMES
 
 Responses = dict[int | str, dict[str, Any]]
 
 _PACED = frozenset({PROBLEMS[IdempotencyHeld].slug, PROBLEMS[QueueFull].slug, "rate-limited"})
 """Problems that say by themselves when to try again."""
+
+
+def _written_out(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a JSON schema with its definitions in the places that refer to them."""
+    match schema:
+        case {"$ref": str(name)}:
+            return _written_out(definitions[name.rpartition("/")[2]], definitions)
+        case dict():
+            return {word: _written_out(part, definitions) for word, part in schema.items() if word != "$defs"}
+        case list():
+            return [_written_out(part, definitions) for part in schema]
+    return schema
+
+
+_PROBLEM = TypeAdapter(Problem).json_schema(mode="serialization")
+PROBLEM_SCHEMA: dict[str, Any] = _written_out(_PROBLEM, _PROBLEM["$defs"])
+EVENT_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": {
+            "description": "One event of the stream",
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {
+                "id": {"type": "string", "description": "For `Last-Event-ID`"},
+                "event": {"type": "string", "enum": sorted({*EVENT_NAMES, "batch", "gap"})},
+                "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"type": "object"}},
+            },
+        },
+        "example": "retry: 2000\n: open\n\nid: 1772357400131-0\nevent: progress\n"
+        'data: {"id":"0c2f7e6d9b1a4f4c8a51d3e2f6b7a890","state":"running","attempt":1,'
+        '"at":"2026-03-01T09:30:00.131Z","progress":{"current":2,"total":5,"message":"Summarised"}}\n\n',
+    }
+}
 
 HEADERS: Mapping[str, dict[str, Any]] = {
     "Allow": {"description": "The methods that the path has", "schema": {"type": "string"}},
@@ -61,7 +103,7 @@ HEADERS: Mapping[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
 }
-"""By name: the headers of answers, which ``headers`` refers to."""
+"""By name: the headers of answers."""
 
 JOB_HEADERS = ("ETag", "Retry-After", "Cache-Control")
 """With a job; ``Retry-After`` until it has ended."""
@@ -84,51 +126,14 @@ def answer(description: str, *names: str, **more: Any) -> dict[str, Any]:
 
 
 def headers(*names: str) -> dict[str, Any]:
-    """Return references to ``HEADERS``."""
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def link(operation_id: str, description: str, **parameters: str) -> dict[str, Any]:
-    """Return a link from an answer to an operation; parts of the answer are its parameters."""
-    return {"operationId": operation_id, "parameters": parameters, "description": description}
-
-
-def next_page(operation_id: str) -> dict[str, Any]:
-    """Return the link from a page of a list to the next one."""
-    return {"next": link(operation_id, "The next page", cursor="$response.body#/next")}
-
-
-def job_links(pointer: str = "/id") -> dict[str, Any]:
-    """Return what one can do with the job whose id is at ``pointer`` in the answer's body."""
-    job_id = f"$response.body#{pointer}"
-    return {
-        "read": link("read_job", "Its state, progress and end", job_id=job_id),
-        "follow": link("stream_job", "What happens to it, as it happens", job_id=job_id),
-        "result": link("read_result", "Its result alone", job_id=job_id),
-        "attempts": link("read_attempts", "How its attempts went", job_id=job_id),
-        "waiting": link("read_waiting", "What it waits for", job_id=job_id),
-        "deliveries": link("list_deliveries", "How its end was told", job_id=job_id),
-        "cancel": link("cancel_job", "End it", job_id=job_id),
-        "retry": link("retry_job", "Submit it again, once it has ended", job_id=job_id),
-    }
-
-
-BATCH_LINKS = {
-    "read": link("read_batch", "How far it is", batch_id="$response.body#/id"),
-    "follow": link("stream_batch", "What happens to its jobs, as it happens", batch_id="$response.body#/id"),
-    "cancel": link("cancel_batch", "End all of it", batch_id="$response.body#/id"),
-    "retry": link("retry_failed", "Submit again what failed", batch_id="$response.body#/id"),
-}
-REPORT_LINKS = {
-    "read": link("read_report", "How far it is", task_id="$response.body#/task_id"),
-    "file": link("download_report", "The PDF, once it is made", task_id="$response.body#/task_id"),
-}
+    """Return the descriptions of these headers."""
+    return {name: HEADERS[name] for name in names}
 
 
 def _describe(kinds: list[ProblemKind]) -> dict[str, Any]:
-    media: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    media: dict[str, Any] = {"schema": PROBLEM_SCHEMA}
     if kinds:
-        media["examples"] = {kind.code: {"value": problem_example(kind)} for kind in kinds}
+        media["examples"] = {kind.code: {"value": kind.example()} for kind in kinds}
     paced = [kind for kind in kinds if kind.retry_after_s is not None or kind.slug in _PACED]
     challenged = [kind for kind in kinds if kind.status in (401, 403)]
     names = ["Link", *(["Retry-After"] if paced else []), *(["WWW-Authenticate"] if challenged else [])]

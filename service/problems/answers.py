@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457), by the table in ``service.problems.errors``.
+"""How an error becomes an answer: ``application/problem+json`` (RFC 9457), by the table in ``problems.table``.
 
 A status that HTTP itself explains, such as 405, has the type ``about:blank`` and its phrase as the code. No answer
 holds an exception's text, unless the exception is one of ours, and none repeats a value that the client sent.
@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,17 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from arqway.service.problems.errors import (
-    PROBLEMS,
-    TYPE_PREFIX,
-    UNEXPECTED,
-    NotJson,
-    ProblemKind,
-    UnsupportedMediaType,
-)
-from arqway.service.problems.refusals import Refusal
+from arqway.service.problems.errors import NotJson, Refusal, UnsupportedMediaType
+from arqway.service.problems.kinds import TYPE_PREFIX, ProblemKind
+from arqway.service.problems.table import PROBLEMS, UNEXPECTED
 from arqway.service.shapes.problems import FieldError, ItemProblem, Problem
 from arqway.workers.contract.errors import (
+    ArqwayError,
     BatchRefused,
     IdempotencyHeld,
     InvalidPayload,
@@ -38,8 +34,25 @@ from arqway.workers.contract.errors import (
 MEDIA_TYPE = "application/problem+json"
 PAGES = "/problems"
 """Where problems are explained: the index, and below it a page for each type."""
+KNOWN = tuple(PROBLEMS)
+"""The exceptions that ``problem_of`` answers."""
 _ERRORS_SHOWN = 20
 _LOC_CHARS = 100
+
+
+def base_path(scope: Scope) -> str:
+    """Return the path below which the client finds Arqway's routes, without a slash at its end.
+
+    It is the root path, which a proxy has stripped or a mount has added, and behind it the prefixes of the routers that
+    include the routes. ``scope["arqway"]`` is the route that serves the request, once one has been chosen.
+    """
+    root: str = scope.get("root_path", "").rstrip("/")
+    route = scope.get("arqway")
+    if route is None:
+        return root
+    path: str = scope["path"]
+    below = path[len(root) :] if root and path.startswith(f"{root}/") else path
+    return root + quote(below.rsplit("/", route.segments)[0])
 
 
 class ProblemResponse(Response):
@@ -51,23 +64,30 @@ class ProblemResponse(Response):
         super().__init__(json.dumps(problem), problem["status"], headers)
         slug = problem["type"].removeprefix(TYPE_PREFIX)
         self._page = PAGES if slug == problem["type"] else f"{PAGES}/{slug}"
-        self._link_below("")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        if root_path := scope.get("root_path"):
-            self._link_below(root_path.rstrip("/"))
+        self.link_below(base_path(scope))
         await super().__call__(scope, receive, send)
 
-    def _link_below(self, root_path: str) -> None:
-        self.headers["Link"] = f'<{root_path}{self._page}>; rel="help"'
+    def link_below(self, base: str) -> None:
+        """Let the link lead to the pages below this path."""
+        self.headers["Link"] = f'<{base}{self._page}>; rel="help"'
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every exception of the table, and what HTTP itself refuses, as a problem."""
-    for error in PROBLEMS:
-        app.add_exception_handler(error, _answer_known)
+    """Answer what HTTP itself refuses, such as an unknown path, as a problem; routes answer their own errors."""
     app.add_exception_handler(HTTPException, _answer_http)
+
+
+def add_job_error_handlers(app: FastAPI) -> None:
+    """Let an application's own routes answer Arqway's errors, such as JobNotFound, as problems with the right status.
+
+    Other errors of the application are left to it. Nothing does this by default.
+    """
+    for error in PROBLEMS:
+        if issubclass(error, ArqwayError):
+            app.add_exception_handler(error, _answer_known)
 
 
 def problem_response(
@@ -77,19 +97,18 @@ def problem_response(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
-) -> Response:
+) -> ProblemResponse:
     """Return the answer that a problem of this kind gets; ``more`` are members beside those that all have."""
-    problem: Problem = {
-        "type": TYPE_PREFIX + kind.slug,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        "code": kind.code,
-    }
+    problem = kind.problem(detail)
     if errors:
         problem["errors"] = list(errors)
     pace = {} if kind.retry_after_s is None else {"Retry-After": str(kind.retry_after_s)}
     return ProblemResponse({**problem, **(more or {})}, {**pace, **(headers or {})})
+
+
+def kind_of(error: Exception) -> ProblemKind:
+    """Return the row of the table that an exception belongs to. Raises StopIteration for one of no row."""
+    return next(PROBLEMS[parent] for parent in type(error).__mro__ if parent in PROBLEMS)
 
 
 def item_problem(index: int, error: Exception) -> ItemProblem:
@@ -100,12 +119,7 @@ def item_problem(index: int, error: Exception) -> ItemProblem:
     return problem
 
 
-def kind_of(error: Exception) -> ProblemKind:
-    """Return the row of the table that an exception belongs to."""
-    return next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)
-
-
-def unexpected_response() -> Response:
+def unexpected_response() -> ProblemResponse:
     """Return the answer to a bug; what went wrong stands in the log only."""
     return problem_response(UNEXPECTED, "The service made a mistake. The log has it under this answer's X-Request-ID.")
 
@@ -132,7 +146,7 @@ async def _answer_known(_: Request, error: Exception) -> Response:
     return problem_of(error)
 
 
-def problem_of(error: Exception) -> Response:
+def problem_of(error: Exception) -> ProblemResponse:
     """Return the answer to an exception of the table."""
     kind = kind_of(error)
     match error:
@@ -141,10 +155,20 @@ def problem_of(error: Exception) -> Response:
         case InvalidPayload():
             return problem_response(kind, str(error), errors=field_errors(error.errors, "body"))
         case RequestValidationError():
-            return problem_response(kind, "The request does not fit.", errors=field_errors(error.errors()))
+            return _invalid_request(error)
         case HTTPException():
             return problem_response(kind, error.detail, headers=error.headers)
     return problem_response(kind, str(error), headers=_headers_of(error), more=_members_of(error))
+
+
+def _invalid_request(error: RequestValidationError) -> ProblemResponse:
+    """Answer for what FastAPI has found; a body that does not fit is a payload that does not."""
+    errors = error.errors()
+    if not any(one["loc"][:1] == ("body",) for one in errors):
+        return problem_response(kind_of(error), "The request does not fit.", errors=field_errors(errors))
+    if any(one["type"] == "json_invalid" for one in errors):
+        return problem_response(PROBLEMS[NotJson], "The body is not JSON.")
+    return problem_response(PROBLEMS[InvalidPayload], "The body does not fit.", errors=field_errors(errors))
 
 
 def _headers_of(error: Exception) -> Mapping[str, str]:

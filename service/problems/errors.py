@@ -1,48 +1,17 @@
-"""What can go wrong, and the one table that says which exception is which problem.
-
-``type`` is ``urn:arqway:problem:<slug>`` and ``code`` the slug with underscores; both are stable.
-"""
+"""What can go wrong over HTTP besides the errors of jobs. The docstring of a class is its default message."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from arqway.service.problems.refusals import ForeignHost, ForeignOrigin, InsufficientScope, RateLimited, Unauthenticated
-from arqway.service.shapes.jobs import EXAMPLE_ID
-from arqway.service.shapes.problems import Problem
-from arqway.workers.contract.errors import (
-    BatchNotFound,
-    BatchRefused,
-    CallbacksOff,
-    DuplicateJob,
-    IdempotencyHeld,
-    IdempotencyMismatch,
-    InvalidCursor,
-    InvalidPayload,
-    InvalidSubmission,
-    JobChanged,
-    JobFinished,
-    JobNotFinished,
-    JobNotFound,
-    JobRetried,
-    NotUnique,
-    QueueFull,
-    QueueNotAllowed,
-    StoreUnavailable,
-    UnknownKind,
-    WaitTimeout,
-)
+from arqway.workers.contract.api_key import Scope
+from arqway.workers.contract.errors import ArqwayError
 
-TYPE_PREFIX = "urn:arqway:problem:"
+_CHALLENGE = 'Bearer realm="arqway"'
 
 
-class ServiceError(Exception):
-    """The request cannot be served. The docstring of a subclass is its default message."""
-
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+class ServiceError(ArqwayError):
+    """The request cannot be served."""
 
 
 class NotJson(ServiceError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
@@ -120,82 +89,52 @@ class ReportStoreUnavailable(ServiceError):  # noqa: N818
     """The store of finished reports does not answer at the moment."""
 
 
-class ProblemKind(NamedTuple):
-    """What all problems of one kind have in common."""
+class Refusal(ArqwayError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
+    """The request is refused.
 
-    status: int
-    slug: str
-    title: str
-    retry_after_s: int | None = None
+    Args:
+        message: The docstring of the class, by default.
+        headers: What the answer has besides.
+    """
 
-    @property
-    def code(self) -> str:
-        """The slug, for programs that compare names."""
-        return self.slug.replace("-", "_")
-
-
-PROBLEMS: Mapping[type[Exception], ProblemKind] = {
-    NotJson: ProblemKind(400, "not-json", "Body is not JSON"),
-    InvalidIdempotencyKey: ProblemKind(400, "invalid-idempotency-key", "Idempotency-Key cannot be used"),
-    InvalidCursor: ProblemKind(400, "invalid-cursor", "Cursor cannot be used"),
-    InvalidEventId: ProblemKind(400, "invalid-event-id", "Last-Event-ID cannot be used"),
-    MalformedRequest: ProblemKind(400, "malformed-request", "Request is not HTTP"),
-    Unauthenticated: ProblemKind(401, "unauthenticated", "An API key is needed"),
-    InsufficientScope: ProblemKind(403, "insufficient-scope", "API key does not allow this"),
-    ForeignOrigin: ProblemKind(403, "foreign-origin", "Page of another site"),
-    JobNotFound: ProblemKind(404, "job-not-found", "No such job"),
-    BatchNotFound: ProblemKind(404, "batch-not-found", "No such batch"),
-    UnknownKind: ProblemKind(404, "unknown-kind", "No such kind of job"),
-    ReportUnavailable: ProblemKind(404, "report-unavailable", "No report file"),
-    RequestTimeout: ProblemKind(408, "request-timeout", "Request took too long to arrive"),
-    DuplicateJob: ProblemKind(409, "duplicate-job", "Job exists already"),
-    JobFinished: ProblemKind(409, "job-finished", "Job has finished"),
-    JobNotFinished: ProblemKind(409, "job-not-finished", "Job has not finished"),
-    JobNotSucceeded: ProblemKind(409, "job-not-succeeded", "Job has no result"),
-    JobRetried: ProblemKind(409, "job-retried", "Job was retried already"),
-    NotUnique: ProblemKind(409, "not-unique", "Unique key is taken"),
-    IdempotencyHeld: ProblemKind(409, "idempotency-held", "First request is not answered yet"),
-    ReportNotReady: ProblemKind(409, "report-not-ready", "Report is not finished", 1),
-    JobChanged: ProblemKind(412, "job-changed", "Job has changed"),
-    BodyTooLarge: ProblemKind(413, "body-too-large", "Body too large"),
-    UnsupportedMediaType: ProblemKind(415, "unsupported-media-type", "Body is not declared as JSON"),
-    ForeignHost: ProblemKind(421, "foreign-host", "Not a name of this service"),
-    UnsupportedJson: ProblemKind(422, "unsupported-json", "JSON is ambiguous or out of bounds"),
-    InvalidPayload: ProblemKind(422, "invalid-payload", "Payload does not fit"),
-    RequestValidationError: ProblemKind(422, "invalid-request", "Request does not fit"),
-    InvalidSubmission: ProblemKind(422, "invalid-submission", "Job cannot be accepted"),
-    QueueNotAllowed: ProblemKind(422, "queue-not-allowed", "Queue is not the kind's"),
-    CallbacksOff: ProblemKind(422, "callbacks-off", "Callbacks are off"),
-    BatchRefused: ProblemKind(422, "batch-refused", "Batch cannot be accepted"),
-    IdempotencyMismatch: ProblemKind(422, "idempotency-mismatch", "Idempotency-Key came with another request"),
-    RateLimited: ProblemKind(429, "rate-limited", "Too many requests"),
-    HeadersTooLarge: ProblemKind(431, "headers-too-large", "Head of the request too large"),
-    ServiceBusy: ProblemKind(503, "service-busy", "Service holds as much as it may", 5),
-    TooManyStreams: ProblemKind(503, "too-many-streams", "Too many event streams", 5),
-    StoreUnavailable: ProblemKind(503, "store-unavailable", "Job store does not answer", 1),
-    QueueFull: ProblemKind(503, "queue-full", "Queue takes no more for now", 5),
-    ReportStoreUnavailable: ProblemKind(503, "report-store-unavailable", "Report store does not answer", 5),
-    WaitTimeout: ProblemKind(504, "wait-timeout", "Job has not finished in time"),
-}
-UNEXPECTED = ProblemKind(500, "internal-error", "Internal error")
-
-_FIELD = {"loc": ["body", "user_id"], "type": "int_type", "msg": "Input should be a valid integer"}
-_PROBLEM_MEMBERS: Mapping[str, Mapping[str, Any]] = {
-    "invalid-payload": {"errors": [_FIELD]},
-    "invalid-request": {"errors": [{**_FIELD, "loc": ["query", "delay"], "type": "float_parsing"}]},
-    "not-unique": {"job_id": EXAMPLE_ID},
-    "job-retried": {"job_id": EXAMPLE_ID},
-    "batch-refused": {"items": [{"index": 1, "code": "unknown_kind", "detail": "No job of this kind is registered."}]},
-}
+    def __init__(self, message: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers = headers or {}
 
 
-def problem_example(kind: ProblemKind) -> Problem:
-    """Return a problem of this kind."""
-    problem: Problem = {
-        "type": TYPE_PREFIX + kind.slug,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": f"{kind.title}.",
-        "code": kind.code,
-    }
-    return {**problem, **_PROBLEM_MEMBERS.get(kind.slug, {})}  # type: ignore[typeddict-item]
+class Unauthenticated(Refusal):
+    """An API key is needed, in the header Authorization: Bearer KEY."""
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": _CHALLENGE})
+
+
+class InvalidToken(Unauthenticated):
+    """This is no API key that can be used: it is unknown, revoked or expired."""
+
+    def __init__(self) -> None:
+        super(Unauthenticated, self).__init__(headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'})
+
+
+class InsufficientScope(Refusal):
+    """The API key does not allow this. Source of the header: RFC 6750, section 3."""
+
+    def __init__(self, needed: Scope) -> None:
+        challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{needed}"'
+        super().__init__(f"This needs an API key with the scope {needed}.", {"WWW-Authenticate": challenge})
+
+
+class RateLimited(Refusal):
+    """There were too many requests with this API key."""
+
+
+class ForeignHost(Refusal):
+    """This service answers to names of this machine only, and to those in ARQWAY_TRUSTED_HOSTS."""
+
+
+class ForeignOrigin(Refusal):
+    """A page of another site may not do this: its origin is neither this machine nor in ARQWAY_CORS_ORIGINS."""
+
+
+class RemoteCaller(Refusal):
+    """These routes ask for no keys and no login, so only clients on this machine may call them."""

@@ -2,21 +2,16 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
 from html import escape
-from typing import Any
 
 from pydantic_core import to_json
 
 from arqway.service.problems.answers import PAGES
-from arqway.service.problems.errors import PROBLEMS, TYPE_PREFIX, UNEXPECTED, ProblemKind, problem_example
-from arqway.service.problems.explanations import EXPLANATIONS
-
-KINDS: Mapping[str, ProblemKind] = {
-    kind.slug: kind for kind in sorted((*PROBLEMS.values(), UNEXPECTED), key=lambda kind: (kind.status, kind.slug))
-}
-"""Each type of problem, by slug."""
+from arqway.service.problems.kinds import ProblemKind
+from arqway.service.problems.table import KINDS
+from arqway.service.shapes.problems import ProblemTypeView
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #d5d9e0; --soft: #f4f6f9; --quiet: #4d5665; --link: #0b57c4; }
@@ -48,57 +43,58 @@ PAGE_HEADERS = {
 }
 """What the answers with these pages have. The policy allows the style that is in the page, and nothing else."""
 
+_INTRODUCTION = """\
+# Problems
+
+What each error of the service means, and what a client can do about it. The service has these pages at `/problems`, and
+the header `Link` of every problem leads to its own. The [contract](contract.md#problems) says what all have in common.
+This page is made by `python -m arqway.service.problems`.
+"""
+
 _CODE = re.compile(r"`([^`]+)`")
 
 
-def describe(kind: ProblemKind) -> dict[str, Any]:
-    """Return all there is to say about a type of problem, as ``service.shapes.problems.ProblemTypeView``."""
-    explanation = EXPLANATIONS[kind.slug]
+def describe(kind: ProblemKind) -> ProblemTypeView:
+    """Return all there is to say about a type of problem."""
     return {
-        "type": TYPE_PREFIX + kind.slug,
+        "type": kind.uri,
         "code": kind.code,
         "title": kind.title,
         "status": kind.status,
-        "meaning": explanation.meaning,
-        "remedy": explanation.remedy,
-        "retry": explanation.retry,
-        "example": problem_example(kind),
+        "meaning": kind.meaning,
+        "remedy": kind.remedy,
+        "retry": kind.retry,
+        "example": kind.example(),
     }
 
 
-def describe_all() -> list[dict[str, Any]]:
-    """Return the same of every type, by status and name."""
-    return [describe(kind) for kind in KINDS.values()]
-
-
-def page_of(kind: ProblemKind, root_path: str) -> str:
-    """Return the page of one type; ``root_path`` is where the client finds the service."""
-    explanation = EXPLANATIONS[kind.slug]
-    example = escape(to_json(problem_example(kind), indent=2).decode(), quote=False)
-    again = "It may succeed later." if explanation.retry else "It will be refused again."
+def page_of(kind: ProblemKind, base: str) -> str:
+    """Return the page of one type; ``base`` is the path below which the client finds the service."""
+    example = escape(to_json(kind.example(), indent=2).decode(), quote=False)
+    again = "It may succeed later." if kind.retry else "It will be refused again."
     facts = {
         "Status": f"{kind.status}",
         "Code": f"<code>{kind.code}</code>",
-        "Type": f"<code>{TYPE_PREFIX}{kind.slug}</code>",
+        "Type": f"<code>{kind.uri}</code>",
         "The same request again": again,
     }
     return _page(
         kind.title,
-        f'<nav aria-label="Problems"><a href="{escape(root_path)}{PAGES}">All problems</a></nav>',
+        f'<nav aria-label="Problems"><a href="{escape(base)}{PAGES}">All problems</a></nav>',
         f"<h1>{escape(kind.title)}</h1>",
         "<dl>",
         *(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items()),
         "</dl>",
-        f"<h2>When it happens</h2><p>{_text(explanation.meaning)}</p>",
-        f"<h2>What to do</h2><p>{_text(explanation.remedy)}</p>",
+        f"<h2>When it happens</h2><p>{_text(kind.meaning)}</p>",
+        f"<h2>What to do</h2><p>{_text(kind.remedy)}</p>",
         '<h2 id="example">Example</h2>',
         f'<pre tabindex="0" role="region" aria-labelledby="example"><code>{example}</code></pre>',
     )
 
 
-def index_page(root_path: str) -> str:
+def index_page(base: str) -> str:
     """Return the page that leads to all others."""
-    below = f"{escape(root_path)}{PAGES}"
+    below = f"{escape(base)}{PAGES}"
     return _page(
         "Problems",
         "<h1>Problems</h1>",
@@ -107,20 +103,18 @@ def index_page(root_path: str) -> str:
         "for people. What HTTP itself explains has the type <code>about:blank</code>.</p>",
         '<div class="table"><table><thead><tr><th scope="col">Status</th><th scope="col">Code</th>'
         '<th scope="col">When it happens</th></tr></thead><tbody>',
-        *(_row(kind, below) for kind in KINDS.values()),
+        *(_row(kind, below) for kind in KINDS),
         "</tbody></table></div>",
     )
 
 
 def _row(kind: ProblemKind, below: str) -> str:
     link = f'<a href="{below}/{kind.slug}"><code>{kind.code}</code></a>'
-    return (
-        f'<tr><td>{kind.status}</td><th scope="row">{link}</th><td>{_text(EXPLANATIONS[kind.slug].meaning)}</td></tr>'
-    )
+    return f'<tr><td>{kind.status}</td><th scope="row">{link}</th><td>{_text(kind.meaning)}</td></tr>'
 
 
 def _text(markdown: str) -> str:
-    """Return a sentence of ``EXPLANATIONS`` as HTML."""
+    """Return a sentence of the table as HTML."""
     return _CODE.sub(r"<code>\1</code>", escape(markdown, quote=False))
 
 
@@ -134,3 +128,13 @@ def _frame(title: str, parts: Iterable[str]) -> Iterable[str]:
     yield f"<title>{escape(title)} · Arqway</title><style>{_STYLE}</style></head><body><main>"
     yield from parts
     yield "</main></body></html>"
+
+
+def markdown() -> str:
+    """Return docs/problems.md."""
+    sections = (
+        f"## {kind.slug}\n\n**{kind.status}** `{kind.code}` · {kind.title}. The same request "
+        f"{'may succeed later' if kind.retry else 'is refused again'}. {kind.meaning}\n\n{kind.remedy}\n"
+        for kind in KINDS
+    )
+    return _INTRODUCTION + "\n" + "\n".join(sections)

@@ -1,6 +1,5 @@
 """Batches: submit many jobs at once, and follow, cancel and retry them as one."""
 
-from enum import Enum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -9,16 +8,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.audit import audit
-from arqway.service.dependencies import BatchIdPath, batches_of, queue_of, queues_of
+from arqway.service.access.callers import requires
+from arqway.service.dependencies import BatchIdPath, arqway_of, batches_of, queue_of
 from arqway.service.http.answers import json_answer, path_of
-from arqway.service.http.idempotency import IdempotencyKeyHeader, idempotency_of, read_answer, replayed, write_answer
-from arqway.service.http.submission import RawRoute, as_model, read_json
-from arqway.service.openapi.responses import BATCH_LINKS, answer, problems
+from arqway.service.http.bodies import as_model, read_json
+from arqway.service.http.idempotency import (
+    IdempotencyKeyHeader,
+    idempotency_of,
+    marked_as_replay,
+    read_answer,
+    write_answer,
+)
+from arqway.service.http.routing import UNREAD, JobRoute, RawRoute
+from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.answers import item_problem
 from arqway.service.problems.errors import BodyTooLarge, InvalidIdempotencyKey, NotJson, UnsupportedMediaType
 from arqway.service.shapes.batches import AcceptedBatchView, ActedView, BatchView
 from arqway.service.shapes.submission import BatchRequest
 from arqway.workers.client import AcceptedBatch, BatchItem, BatchRecord
+from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import (
     BatchNotFound,
     BatchRefused,
@@ -31,35 +39,39 @@ from arqway.workers.contract.errors import (
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.view import timestamp
 
-_TAGS: list[str | Enum] = ["batches"]
+raw = APIRouter(route_class=RawRoute, tags=["batches"])
+router = APIRouter(route_class=JobRoute, tags=["batches"])
+
 _ROUTE = ":batch"
 _PACE = {"Retry-After": "1"}
+_ACTED = {200: answer("As it is now"), **problems(BatchNotFound, StoreUnavailable)}
 
 
-def add_batch_routes(router: APIRouter) -> None:
-    """Add the routes of batches."""
-    refusals = (NotJson, InvalidIdempotencyKey, IdempotencyHeld, BodyTooLarge, UnsupportedMediaType, InvalidPayload)
-    router.add_api_route(
-        "/jobs:batch",
-        submit_batch,
-        methods=["POST"],
-        tags=_TAGS,
-        status_code=202,
-        operation_id="submit_batch",
-        response_model=AcceptedBatchView,
-        responses={
-            202: answer("What became of each", "Location", "Retry-After", "Idempotency-Replayed", links=BATCH_LINKS),
-            **problems(*refusals, BatchRefused, IdempotencyMismatch, QueueFull, StoreUnavailable),
-        },
-        route_class_override=RawRoute,
-    )
-    _add(router, "GET", "", read_batch, BatchView)
-    _add(router, "POST", ":cancel", cancel_batch, ActedView)
-    _add(router, "POST", ":retry-failed", retry_failed, ActedView)
-
-
+@raw.post(
+    "/jobs:batch",
+    status_code=202,
+    response_model=AcceptedBatchView,
+    responses={
+        202: answer("What became of each", "Location", "Retry-After", "Idempotency-Replayed"),
+        **problems(
+            NotJson,
+            InvalidIdempotencyKey,
+            IdempotencyHeld,
+            BodyTooLarge,
+            UnsupportedMediaType,
+            InvalidPayload,
+            BatchRefused,
+            IdempotencyMismatch,
+            QueueFull,
+            StoreUnavailable,
+        ),
+    },
+    dependencies=[requires(Scope.SUBMIT)],
+)
 async def submit_batch(
-    request: Request, body: Annotated[BatchRequest, Body()], idempotency_key: IdempotencyKeyHeader = None
+    request: Request,
+    body: Annotated[BatchRequest, UNREAD, Body()],
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Accept up to 1,000 jobs of any kinds at once: all or none of them (`atomic`), or each that can be.
 
@@ -73,17 +85,44 @@ async def submit_batch(
     accepted = await batches_of(request).submit(items, atomic=asked.atomic, idempotency=claim)
     if accepted.replay is not None:
         kept = accepted.replay.answer
-        return read_answer(kept) if kept else replayed(await _rebuilt(request, accepted.id, len(asked.jobs)))
-    answer = _located(request, accepted.id, _accepted_view(accepted))
+        return read_answer(kept) if kept else marked_as_replay(await _rebuilt(request, accepted.id, len(asked.jobs)))
+    response = _located(request, accepted.id, _accepted_view(accepted))
     if claim:
-        await queue_of(request).keep_answer(claim["key"], accepted.id, write_answer(answer))
-    return answer
+        await queue_of(request).keep_answer(claim["key"], accepted.id, write_answer(response))
+    return response
 
 
+@router.get(
+    "/batches/{batch_id}",
+    response_model=BatchView,
+    responses={200: answer("As it is now", "Retry-After"), **problems(BatchNotFound, StoreUnavailable)},
+    dependencies=[requires(Scope.READ)],
+)
 async def read_batch(request: Request, batch_id: BatchIdPath) -> Response:
     """Return how many jobs of the batch are in each state, and how far it is."""
     batch = await batches_of(request).read(batch_id)
     return json_answer(view_of(batch), headers=_PACE if batch.finished_ms is None else None)
+
+
+@router.post(
+    "/batches/{batch_id}:cancel", response_model=ActedView, responses=_ACTED, dependencies=[requires(Scope.SUBMIT)]
+)
+async def cancel_batch(request: Request, batch_id: BatchIdPath) -> Response:
+    """Cancel those of its jobs that have not ended; running ones are told to end."""
+    return json_answer({"jobs": await batches_of(request).cancel(batch_id)})
+
+
+@router.post(
+    "/batches/{batch_id}:retry-failed",
+    response_model=ActedView,
+    responses=_ACTED,
+    dependencies=[requires(Scope.OPERATE)],
+)
+async def retry_failed(request: Request, batch_id: BatchIdPath) -> Response:
+    """Submit those of its jobs that failed again; the new jobs take their places in the batch."""
+    count = await batches_of(request).retry_failed(batch_id)
+    await audit(request, "batch.retry-failed", batch_id, count)
+    return json_answer({"jobs": count})
 
 
 def view_of(batch: BatchRecord) -> dict[str, Any]:
@@ -101,22 +140,11 @@ def view_of(batch: BatchRecord) -> dict[str, Any]:
     return view
 
 
-async def cancel_batch(request: Request, batch_id: BatchIdPath) -> Response:
-    """Cancel those of its jobs that have not ended; running ones are told to end."""
-    return json_answer({"jobs": await batches_of(request).cancel(batch_id)})
-
-
-async def retry_failed(request: Request, batch_id: BatchIdPath) -> Response:
-    """Submit those of its jobs that failed again; the new jobs take their places in the batch."""
-    count = await batches_of(request).retry_failed(batch_id)
-    await audit(request, "batch.retry-failed", batch_id, count)
-    return json_answer({"jobs": count})
-
-
 def _refuse_full(request: Request, asked: BatchRequest) -> None:
-    registry = queue_of(request).registry
+    arqway = arqway_of(request)
+    registry = arqway.registry
     for name in {job.queue or registry[job.kind].queue for job in asked.jobs if job.kind in registry}:
-        queues_of(request).refuse_full(name)
+        arqway.queues.refuse_full(name)
 
 
 def _located(request: Request, batch_id: str, view: dict[str, Any]) -> Response:
@@ -141,18 +169,3 @@ def _accepted_view(accepted: AcceptedBatch) -> dict[str, Any]:
     ]
     count = accepted.accepted
     return {"id": accepted.id, "accepted": count, "refused": len(items) - count, "jobs": items}
-
-
-def _add(router: APIRouter, method: str, verb: str, endpoint: Any, model: Any) -> None:
-    router.add_api_route(
-        f"/batches/{{batch_id}}{verb}",
-        endpoint,
-        methods=[method],
-        tags=_TAGS,
-        operation_id=endpoint.__name__,
-        response_model=model,
-        responses={
-            200: answer("As it is now", *(["Retry-After"] if method == "GET" else [])),
-            **problems(BatchNotFound, StoreUnavailable),
-        },
-    )

@@ -1,62 +1,42 @@
-"""Dead letters: what failed for good, by what it failed of, and submitting it again."""
+"""Dead letters: what failed for good, grouped by cause, and submitting it again."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from enum import Enum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Query
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.audit import audit
-from arqway.service.access.callers import caller_of
+from arqway.service.access.callers import caller_of, requires
 from arqway.service.dependencies import dead_letters_of
-from arqway.service.http.answers import json_answer
-from arqway.service.http.submission import RawRoute, as_model, read_json
-from arqway.service.openapi.responses import answer, next_page, problems
+from arqway.service.http.answers import json_answer, next_link
+from arqway.service.http.routing import JobRoute
+from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.errors import BodyTooLarge, NotJson, UnsupportedMediaType
-from arqway.service.routes.lists import moment_ms, next_link
+from arqway.service.routes.lists import moment_ms
 from arqway.service.shapes.operations import DeadView, RedriveFilter, RedriveRequest, RedriveView
 from arqway.workers.client import JobFilter
 from arqway.workers.client.dead import DeadLetterGroup
+from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import InvalidCursor, InvalidPayload, StoreUnavailable
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.view import failure_view, job_view, timestamp
 
-_TAGS: list[str | Enum] = ["dead letters"]
+router = APIRouter(route_class=JobRoute, tags=["dead letters"], dependencies=[requires(Scope.OPERATE)])
+
 _NO_FAILURE = Failure("unknown", "Nothing is known of the failure.")
 
 
-def add_dead_routes(router: APIRouter) -> None:
-    """Add the routes of dead letters."""
-    router.add_api_route(
-        "/dead",
-        list_dead,
-        methods=["GET"],
-        tags=_TAGS,
-        operation_id="list_dead",
-        response_model=DeadView,
-        responses={
-            200: answer("A page", "Link", links=next_page("list_dead")),
-            **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
-        },
-    )
-    router.add_api_route(
-        "/dead:redrive",
-        redrive,
-        methods=["POST"],
-        tags=_TAGS,
-        operation_id="redrive",
-        response_model=RedriveView,
-        responses={
-            200: answer("What was done, or would be"),
-            **problems(NotJson, BodyTooLarge, UnsupportedMediaType, InvalidPayload, StoreUnavailable),
-        },
-        route_class_override=RawRoute,
-    )
-
-
+@router.get(
+    "/dead",
+    response_model=DeadView,
+    responses={
+        200: answer("A page", "Link"),
+        **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
+    },
+)
 async def list_dead(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=200, description="Groups on a page, at most")] = 50,
@@ -73,12 +53,19 @@ async def list_dead(
     if skip + limit >= page.total:
         return json_answer(view)
     following = _write_cursor(skip + limit)
-    return json_answer({**view, "next": following}, headers=next_link(request, following))
+    return json_answer({**view, "next": following}, headers=next_link(request, "/dead", following))
 
 
-async def redrive(request: Request, body: Annotated[RedriveRequest, Body()]) -> Response:
+@router.post(
+    "/dead:redrive",
+    response_model=RedriveView,
+    responses={
+        200: answer("What was done, or would be"),
+        **problems(NotJson, BodyTooLarge, UnsupportedMediaType, InvalidPayload, StoreUnavailable),
+    },
+)
+async def redrive(request: Request, asked: RedriveRequest) -> Response:
     """Submit dead letters again, each as a new job with the same payload. `dry_run` only counts them."""
-    asked = as_model(await read_json(request), RedriveRequest)
     which = _filter(asked.filter)
     done = await dead_letters_of(request).redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
     outcome = "dry run" if asked.dry_run else "done"

@@ -1,9 +1,7 @@
 """Lists of jobs: the caller's, latest first, page after page."""
 
 from datetime import datetime
-from enum import Enum
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
 from fastapi.exceptions import RequestValidationError
@@ -11,18 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from arqway.service.access.callers import caller_of
+from arqway.service.access.callers import caller_of, requires
 from arqway.service.dependencies import listing_of
-from arqway.service.http.answers import json_answer, path_of
-from arqway.service.openapi.responses import answer, next_page, problems
+from arqway.service.http.answers import json_answer, next_link
+from arqway.service.http.routing import JobRoute
+from arqway.service.openapi.responses import answer, problems
 from arqway.service.shapes.jobs import JobList
 from arqway.service.shapes.moments import Moment
 from arqway.workers.client import JobFilter
+from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import InvalidCursor, StoreUnavailable
 from arqway.workers.contract.states import JobState
 from arqway.workers.contract.view import job_view
 
-_TAGS: list[str | Enum] = ["jobs"]
+router = APIRouter(route_class=JobRoute, tags=["jobs"])
 
 
 class ListQuery(BaseModel):
@@ -47,22 +47,15 @@ class ListQuery(BaseModel):
         return JobFilter(**parts, from_ms=moment_ms(self.created_from), to_ms=moment_ms(self.created_to))
 
 
-def add_list_routes(router: APIRouter) -> None:
-    """Add the list."""
-    router.add_api_route(
-        "/jobs",
-        list_jobs,
-        methods=["GET"],
-        tags=_TAGS,
-        operation_id="list_jobs",
-        response_model=JobList,
-        responses={
-            200: answer("A page", "Link", links=next_page("list_jobs")),
-            **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
-        },
-    )
-
-
+@router.get(
+    "/jobs",
+    response_model=JobList,
+    responses={
+        200: answer("A page", "Link"),
+        **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
+    },
+    dependencies=[requires(Scope.READ)],
+)
 async def list_jobs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
     """List jobs, the one that was accepted last first. The header `Link` leads to the next page.
 
@@ -74,14 +67,7 @@ async def list_jobs(request: Request, query: Annotated[ListQuery, Query()]) -> R
     view: dict[str, object] = {"jobs": [job_view(record, operator=operator) for record in page.jobs]}
     if page.cursor is None:
         return json_answer(view)
-    return json_answer({**view, "next": page.cursor}, headers=next_link(request, page.cursor))
-
-
-def next_link(request: Request, cursor: str) -> dict[str, str]:
-    """Return the header that leads to the next page. Source: RFC 8288."""
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    path = path_of(request, request.url.path)
-    return {"Link": f'<{path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'}
+    return json_answer({**view, "next": page.cursor}, headers=next_link(request, "/jobs", page.cursor))
 
 
 def moment_ms(moment: datetime | None) -> int | None:

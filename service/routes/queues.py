@@ -1,7 +1,6 @@
-"""Queues and workers: how they are, and pausing a queue. Of the whole installation, so for operators only."""
+"""Queues and workers: their figures, and pausing a queue. They belong to the whole installation: operators only."""
 
 from dataclasses import asdict
-from enum import Enum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -10,62 +9,53 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.audit import audit
-from arqway.service.dependencies import queues_of
+from arqway.service.access.callers import requires
+from arqway.service.dependencies import arqway_of
 from arqway.service.http.answers import json_answer
+from arqway.service.http.routing import JobRoute
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.shapes.operations import PausedView, QueuesView, WorkersView
 from arqway.workers.client.queues import QueueStatus
+from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.contract.view import timestamp
 from arqway.workers.contract.worker import WorkerRecord
 
-_TAGS: list[str | Enum] = ["operations"]
+router = APIRouter(route_class=JobRoute, tags=["operations"], dependencies=[requires(Scope.OPERATE)])
+
 QueueNamePath = Annotated[
     str, Path(description="The queue's name", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", examples=["reports"])
 ]
+_READ = {200: answer("As it is now"), **problems(StoreUnavailable)}
+_PAUSED = {200: answer("As it is now"), **problems(RequestValidationError, StoreUnavailable)}
 
 
-def add_queue_routes(router: APIRouter) -> None:
-    """Add the routes of queues and workers."""
-    for method, path, endpoint, model, refusals in (
-        ("GET", "/queues", list_queues, QueuesView, ()),
-        ("POST", "/queues/{name}:pause", pause_queue, PausedView, (RequestValidationError,)),
-        ("POST", "/queues/{name}:resume", resume_queue, PausedView, (RequestValidationError,)),
-        ("GET", "/workers", list_workers, WorkersView, ()),
-    ):
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            tags=_TAGS,
-            operation_id=endpoint.__name__,
-            response_model=model,
-            responses={200: answer("As it is now"), **problems(*refusals, StoreUnavailable)},
-        )
-
-
+@router.get("/queues", response_model=QueuesView, responses=_READ)
 async def list_queues(request: Request) -> Response:
-    """Return how every queue is, by name."""
-    return json_answer({"queues": [_queue_view(status) for status in await queues_of(request).all()]})
+    """Return the figures of every queue, by name."""
+    return json_answer({"queues": [_queue_view(status) for status in await arqway_of(request).queues.all()]})
 
 
+@router.post("/queues/{name}:pause", response_model=PausedView, responses=_PAUSED)
 async def pause_queue(request: Request, name: QueueNamePath) -> Response:
     """Let no job of this queue begin; those that run go on, and submissions are accepted."""
     return await _pause(request, name, paused=True)
 
 
+@router.post("/queues/{name}:resume", response_model=PausedView, responses=_PAUSED)
 async def resume_queue(request: Request, name: QueueNamePath) -> Response:
     """Let the jobs of a paused queue begin again."""
     return await _pause(request, name, paused=False)
 
 
+@router.get("/workers", response_model=WorkersView, responses=_READ)
 async def list_workers(request: Request) -> Response:
-    """Return how every worker was at its last beat, ten seconds ago at most."""
-    return json_answer({"workers": [_worker_view(worker) for worker in await queues_of(request).workers()]})
+    """Return every worker as of its last heartbeat, ten seconds ago at most."""
+    return json_answer({"workers": [_worker_view(worker) for worker in await arqway_of(request).queues.workers()]})
 
 
 async def _pause(request: Request, name: str, *, paused: bool) -> Response:
-    changed = await queues_of(request).pause(name, paused=paused)
+    changed = await arqway_of(request).queues.pause(name, paused=paused)
     outcome = "done" if changed else "was so already"
     await audit(request, "queue.pause" if paused else "queue.resume", name, outcome=outcome)
     return json_answer({"name": name, "paused": paused, "changed": changed})

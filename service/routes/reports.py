@@ -4,24 +4,25 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi import Path as PathParameter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from arqway.service.access.callers import caller_of
-from arqway.service.dependencies import queue_of
-from arqway.service.http.answers import json_answer, pace, path_of
-from arqway.service.http.submission import RawRoute, submit_endpoint
-from arqway.service.openapi.responses import REPORT_LINKS, answer, problems
+from arqway.service.access.callers import caller_of, requires
+from arqway.service.dependencies import arqway_of, queue_of
+from arqway.service.http.answers import IfNoneMatchHeader, json_answer, pace, path_of
+from arqway.service.http.routing import JobRoute, RawRoute
+from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.errors import ReportNotReady, ReportStoreUnavailable, ReportUnavailable
-from arqway.service.routes.jobs import SUBMIT_PROBLEMS, IfNoneMatchHeader
+from arqway.service.routes.submit import SUBMIT_PROBLEMS, submit_endpoint
 from arqway.service.shapes.jobs import EXAMPLE_ID
 from arqway.service.shapes.reports import AcceptedReport, ReportView, report_view
+from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import JobNotFound, StoreUnavailable
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
@@ -34,10 +35,11 @@ logger = logging.getLogger("arqway.service.reports")
 
 KIND = "report.generate"
 _PDF = "application/pdf"
-_TAGS: list[str | Enum] = ["reports"]
 _SUBMITTED = ("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed")
 _FILE_HEADERS = ("ETag", "Cache-Control", "Content-Disposition")
 _FILE_PROBLEMS = (JobNotFound, ReportUnavailable, ReportNotReady, StoreUnavailable, ReportStoreUnavailable)
+
+router = APIRouter(route_class=JobRoute, tags=["reports"], dependencies=[requires(Scope.READ)])
 
 
 async def existing_report(
@@ -56,76 +58,37 @@ async def existing_report(
 ExistingReport = Annotated[JobRecord, Depends(existing_report)]
 
 
-def add_report_routes(router: APIRouter, job: JobDefinition[Any, Any]) -> None:
-    """Add the routes for the job that makes reports."""
-    router.add_api_route(
+def report_routers(job: JobDefinition[Any, Any]) -> list[APIRouter]:
+    """Return the routes for the job that makes reports."""
+    raw = APIRouter(route_class=RawRoute, tags=["reports"])
+    raw.post(
         "/reports",
-        submit_endpoint(job, _accepted),
-        methods=["POST"],
-        tags=_TAGS,
+        name="submit_report",
         status_code=202,
         summary="Submit a report",
         description="Accept the report and return at once; an accepted report is not lost.",
-        operation_id="submit_report",
         response_model=AcceptedReport,
         responses={
-            202: answer("It is accepted", *_SUBMITTED, links=REPORT_LINKS),
-            200: answer(
-                "It has ended within the time that `Prefer: wait` gave it",
-                *_SUBMITTED,
-                model=ReportView,
-                links=REPORT_LINKS,
-            ),
+            202: answer("The report is accepted", *_SUBMITTED),
+            200: answer("The report has ended within the time of `Prefer: wait`", *_SUBMITTED, model=ReportView),
             **problems(*SUBMIT_PROBLEMS),
         },
-        route_class_override=RawRoute,
-    )
-    router.add_api_route(
-        "/reports/{task_id}",
-        read_report,
-        methods=["GET"],
-        tags=_TAGS,
-        operation_id="read_report",
-        response_model=ReportView,
-        responses={200: answer("How it is now", "Retry-After"), **problems(JobNotFound, StoreUnavailable)},
-    )
-    router.add_api_route(
-        "/reports/{task_id}/file",
-        download_report,
-        methods=["GET"],
-        tags=_TAGS,
-        operation_id="download_report",
-        response_class=StreamingResponse,
-        responses={
-            200: answer("The PDF", *_FILE_HEADERS, content={_PDF: {"schema": {"type": "string", "format": "binary"}}}),
-            304: answer("It is as `If-None-Match` says", *_FILE_HEADERS),
-            **problems(*_FILE_PROBLEMS),
-        },
-    )
-    router.add_api_route("/reports/{task_id}/file", describe_report_file, methods=["HEAD"], include_in_schema=False)
+        dependencies=[requires(Scope.SUBMIT)],
+    )(submit_endpoint(job, _accepted))
+    return [raw, router]
 
 
+@router.get(
+    "/reports/{task_id}",
+    response_model=ReportView,
+    responses={200: answer("Its state now", "Retry-After"), **problems(JobNotFound, StoreUnavailable)},
+)
 async def read_report(record: ExistingReport, request: Request) -> Response:
     """Return the report's state and, with it, its progress, its result or why there is none."""
-    return json_answer(report_view(record, str(request.base_url)), headers=pace(request, record))
+    return json_answer(_view(record, request), headers=pace(request, record))
 
 
-async def download_report(
-    record: ExistingReport, request: Request, if_none_match: IfNoneMatchHeader = None
-) -> Response:
-    """Send the finished PDF; 304 to a client that names its ETag."""
-    name = _object_name(record)
-    with _store_errors():
-        download = await (await _report_store(request)).open(name)
-    if download is None:
-        raise ReportUnavailable
-    headers = _file_headers(download.file, record)
-    if download.file.etag in request.headers.get("if-none-match", ""):
-        del headers["Content-Length"]
-        return Response(status_code=304, headers=headers)
-    return StreamingResponse(aiter(download), headers=headers, media_type=_PDF)
-
-
+@router.head("/reports/{task_id}/file", include_in_schema=False)
 async def describe_report_file(record: ExistingReport, request: Request) -> Response:
     """Return the headers of the finished PDF."""
     name = _object_name(record)
@@ -136,14 +99,37 @@ async def describe_report_file(record: ExistingReport, request: Request) -> Resp
     return Response(headers=_file_headers(stored, record), media_type=_PDF)
 
 
+@router.get(
+    "/reports/{task_id}/file",
+    response_class=StreamingResponse,
+    responses={
+        200: answer("The PDF", *_FILE_HEADERS, content={_PDF: {"schema": {"type": "string", "format": "binary"}}}),
+        304: answer("It is as `If-None-Match` says", *_FILE_HEADERS),
+        **problems(*_FILE_PROBLEMS),
+    },
+)
+async def download_report(
+    record: ExistingReport, request: Request, if_none_match: IfNoneMatchHeader = None
+) -> Response:
+    """Send the finished PDF; 304 to a client that names its ETag."""
+    name = _object_name(record)
+    with _store_errors():
+        download = await (await _report_store(request)).open(name)
+    if download is None:
+        raise ReportUnavailable
+    headers = _file_headers(download.file, record)
+    if download.file.etag in (if_none_match or ""):
+        del headers["Content-Length"]
+        return Response(status_code=304, headers=headers)
+    return StreamingResponse(aiter(download), headers=headers, media_type=_PDF)
+
+
 async def _report_store(request: Request) -> "ReportStore":
     """Return the store of finished reports, opened by the first request that needs it."""
-    state = request.app.state
-    if not hasattr(state, "report_store"):
-        state.report_store = await asyncio.to_thread(_open_store, state.settings.home)
-    return cast("ReportStore", state.report_store)
+    return await asyncio.to_thread(_open_store, arqway_of(request).settings.home)
 
 
+@cache
 def _open_store(home: Path) -> "ReportStore":
     from arqway.workers.jobs.report.settings import ReportSettings
     from arqway.workers.jobs.report.storage import open_store  # needs an extra, which only this route does
@@ -181,5 +167,10 @@ def _file_headers(stored: "StoredFile", record: JobRecord) -> dict[str, str]:
 def _accepted(request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
     described = {"Location": path_of(request, f"/reports/{record.id}"), **pace(request, record), **headers}
     if record.finished:
-        return json_answer(report_view(record, str(request.base_url)), 200, described)
+        return json_answer(_view(record, request), 200, described)
     return json_answer({"task_id": record.id}, 202, described)
+
+
+def _view(record: JobRecord, request: Request) -> ReportView:
+    url = request.url
+    return report_view(record, f"{url.scheme}://{url.netloc}{path_of(request, '')}")

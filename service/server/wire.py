@@ -18,7 +18,8 @@ from uvicorn.server import ServerState
 
 from arqway.service.http.middleware import HEADERS, request_id_of
 from arqway.service.problems.answers import problem_response
-from arqway.service.problems.errors import PROBLEMS, HeadersTooLarge, MalformedRequest, RequestTimeout, ServiceBusy
+from arqway.service.problems.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, ServiceBusy
+from arqway.service.problems.table import PROBLEMS
 from arqway.service.server.limits import WireLimits, raise_open_files
 from arqway.service.settings import ServiceSettings
 
@@ -270,6 +271,7 @@ _TRAILERS = _Nowhere()
 
 def _written(refusal: HTTPException, headers: list[tuple[bytes, bytes]]) -> bytes:
     response = problem_response(PROBLEMS[type(refusal)], refusal.detail)
+    response.link_below("")
     lines = [*headers, *response.raw_headers, *HEADERS, (b"connection", b"close")]
     head = b"".join(b"%b: %b\r\n" % line for line in lines)
     return b"%b%b\r\n%b" % (STATUS_LINE[refusal.status_code], head, bytes(response.body))

@@ -4,7 +4,6 @@ import re
 from typing import Annotated
 
 from fastapi import Header, Query
-from starlette.requests import Request
 
 from arqway.service.problems.errors import InvalidEventId
 from arqway.workers.client.following import FeedPlace
@@ -18,21 +17,29 @@ _NUMBERS = 1 << 64
 _MEANING = "Id of the last event that was received: the stream goes on behind it"
 _GIVEN_TWICE = f"{_MEANING}; the header goes before it"
 _JOB_PATTERN, _FEED_PATTERN = f"^({_ENTRY})?$", rf"^({_ENTRY}(\.{_LINE})?)?$"
-JobEventHeader = Annotated[str | None, Header(alias="Last-Event-ID", description=_MEANING, pattern=_JOB_PATTERN)]
-JobEventQuery = Annotated[str | None, Query(alias="last_event_id", description=_GIVEN_TWICE, pattern=_JOB_PATTERN)]
-FeedPlaceHeader = Annotated[str | None, Header(alias="Last-Event-ID", description=_MEANING, pattern=_FEED_PATTERN)]
-FeedPlaceQuery = Annotated[str | None, Query(alias="last_event_id", description=_GIVEN_TWICE, pattern=_FEED_PATTERN)]
+JobEventHeader = Annotated[
+    str | None, Header(alias="Last-Event-ID", description=_MEANING, json_schema_extra={"pattern": _JOB_PATTERN})
+]
+JobEventQuery = Annotated[
+    str | None, Query(alias="last_event_id", description=_GIVEN_TWICE, json_schema_extra={"pattern": _JOB_PATTERN})
+]
+FeedPlaceHeader = Annotated[
+    str | None, Header(alias="Last-Event-ID", description=_MEANING, json_schema_extra={"pattern": _FEED_PATTERN})
+]
+FeedPlaceQuery = Annotated[
+    str | None, Query(alias="last_event_id", description=_GIVEN_TWICE, json_schema_extra={"pattern": _FEED_PATTERN})
+]
 
 
-def job_event_id(request: Request) -> str | None:
-    """Return the id of an event of a job's stream. Raises InvalidEventId."""
-    given = _given(request, _JOB_EVENT)
+def job_event_id(header: str | None, query: str | None) -> str | None:
+    """Return the id of an event of a job's stream, given as a header or in the address. Raises InvalidEventId."""
+    given = _given(header, query, _JOB_EVENT)
     return None if given is None else _checked(given[0])
 
 
-def feed_place(request: Request) -> FeedPlace | None:
-    """Return a place in a feed. Raises InvalidEventId."""
-    given = _given(request, _FEED_PLACE)
+def feed_place(header: str | None, query: str | None) -> FeedPlace | None:
+    """Return a place in a feed, given as a header or in the address. Raises InvalidEventId."""
+    given = _given(header, query, _FEED_PLACE)
     if given is None:
         return None
     return FeedPlace(_checked(given[1]), None if given[2] is None else int(given[2]))
@@ -43,13 +50,12 @@ def place_id(place: FeedPlace) -> str:
     return place.entry_id if place.line is None else f"{place.entry_id}.{place.line}"
 
 
-def _given(request: Request, form: re.Pattern[str]) -> re.Match[str] | None:
+def _given(header: str | None, query: str | None, form: re.Pattern[str]) -> re.Match[str] | None:
     """Return the header, which a browser sets as it reconnects, or else what stands in the address. Empty is absent.
 
     Raises InvalidEventId, also for the one that does not count.
     """
-    sent = (request.headers.get("last-event-id"), request.query_params.get("last_event_id"))
-    found = [form.fullmatch(one) for one in sent if one]
+    found = [form.fullmatch(one) for one in (header, query) if one]
     if None in found:
         raise InvalidEventId
     return found[0] if found else None

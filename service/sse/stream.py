@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from arqway.service.problems.answers import KNOWN, problem_of
 from arqway.service.problems.errors import TooManyStreams
 from arqway.service.settings import ServiceSettings
 from arqway.service.sse.frames import OPENING
@@ -81,7 +82,7 @@ class OpenStreams:
         return self._random(self._heartbeat_s * 0.75, self._heartbeat_s)
 
 
-class EventStream:
+class EventStream(Response):
     """The answer to a request for events.
 
     Args:
@@ -97,6 +98,7 @@ class EventStream:
         source: AbstractAsyncContextManager[Frames | None],
         admitted: Callable[[], Awaitable[bool]],
     ) -> None:
+        super().__init__()
         self.scope: Scope = {}
         self._streams = streams
         self._source = source
@@ -106,21 +108,29 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         self.scope = scope
-        with self._streams.place(self):
-            async with self._source as frames:
-                if frames is None:
-                    await Response(status_code=204)(scope, receive, send)
-                    return
-                self._news = frames.news
-                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-                if scope.get("method") == "HEAD":
-                    await send({"type": "http.response.body", "body": b""})
-                    return
-                watching = asyncio.create_task(_watch(receive, frames.news))
-                try:
-                    await self._send_all(frames, send)
-                finally:
-                    watching.cancel()
+        try:
+            with self._streams.place(self):
+                async with self._source as frames:
+                    await self._answer(frames, receive, send)
+        except KNOWN as error:
+            if self._news is not None:
+                raise  # the answer has begun: only cutting the connection tells the client
+            await problem_of(error)(scope, receive, send)
+
+    async def _answer(self, frames: Frames | None, receive: Receive, send: Send) -> None:
+        if frames is None:
+            await Response(status_code=204)(self.scope, receive, send)
+            return
+        self._news = frames.news
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        if "arqway_head" in self.scope:
+            await send({"type": "http.response.body", "body": b""})
+            return
+        watching = asyncio.create_task(_watch(receive, frames.news))
+        try:
+            await self._send_all(frames, send)
+        finally:
+            watching.cancel()
 
     def end(self) -> None:
         """Send nothing more."""

@@ -226,7 +226,7 @@ async def test_a_client_that_does_not_read_costs_little(
             await hand.settle(claim)
             assert heard_in(await deaf.rest()) == ["0-0", *ids_of(client, claim.id)]
             return
-        await wait_until(lambda: len(site.app.state.streams) == 1, "it is cut off", timeout_s=20)
+        await wait_until(lambda: len(site.app.state.arqway.streams) == 1, "it is cut off", timeout_s=20)
         received = heard_in(await deaf.rest())
         assert received == ["0-0", *ids_of(client, claim.id)][: len(received)]
         async with listening(site.client, f"/jobs/{claim.id}/events", received[-1]) as back:
@@ -254,7 +254,7 @@ async def test_the_service_ends_without_waiting_for_streams(
             listeners = [await stack.enter_async_context(listening(outer, path)) for _ in range(20)]
             deaf = await stack.enter_async_context(raw_connection(site.server.url, receive_bytes=65_536))
             await deaf.send(stream_request("/events"))
-            await wait_until(lambda: len(site.app.state.streams) == 21, "all are open")
+            await wait_until(lambda: len(site.app.state.arqway.streams) == 21, "all are open")
             for number in range(200):
                 await hand.progress(large, number, LARGE)
             began_s = time.monotonic()

@@ -16,9 +16,9 @@ import httpx
 from pydantic_core import PydanticUndefinedType
 from pydantic_settings import BaseSettings, NoDecode
 
-from arqway.service.access.callers import PUBLIC, SCOPES
 from arqway.service.app import create_app
-from arqway.service.problems.errors import PROBLEMS, TYPE_PREFIX, UNEXPECTED
+from arqway.service.problems.kinds import TYPE_PREFIX
+from arqway.service.problems.table import PROBLEMS, UNEXPECTED
 from arqway.service.settings import ServiceSettings
 from arqway.service.shapes.jobs import JobView
 from arqway.workers.contract import keys
@@ -27,6 +27,7 @@ from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS
 from arqway.workers.jobs import JOBS
 from arqway.workers.jobs.report.settings import ReportSettings
 from arqway.workers.settings import Settings
+from tests.support.scopes import PUBLIC, SCOPES
 
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(

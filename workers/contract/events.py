@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Self
 from arqway.workers.contract.states import TERMINAL_STATES, JobState
 
 PROGRESS, FINISHED = "progress", "finished"
+EVENT_NAMES = frozenset({*JobState, PROGRESS, FINISHED})
 EVENTS_KEPT = 256
 """About so many of a job's latest events are kept; the record always holds the present."""
 FEED_KEPT = 2_000

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse
 from arqway.service.access.admission import still_admitted
 from arqway.service.access.audit import audit
 from arqway.service.app import create_app
+from arqway.service.http.routing import JobRoute
 from arqway.service.settings import ServiceSettings
 from arqway.workers.client.access import open_access
 from arqway.workers.contract.api_key import Scope
@@ -31,7 +32,7 @@ async def act(request: Request) -> PlainTextResponse:
 async def ask(request: Request) -> PlainTextResponse:
     """Tell whether a stream might go on, as it is asked to begin and after its key was revoked."""
     before = await still_admitted(request)
-    await revoke(request.app.state.settings, request.headers["authorization"].split()[1])
+    await revoke(request.app.state.arqway.settings, request.headers["authorization"].split()[1])
     request.scope["callers"]._known.clear()  # as five seconds do
     return PlainTextResponse(f"{before} {await still_admitted(request)}")
 
@@ -40,7 +41,7 @@ async def ask(request: Request) -> PlainTextResponse:
 async def client_of(settings: ServiceSettings) -> AsyncIterator[AsyncClient]:
     """Give a client of a service with the two routes above."""
     app = create_app(settings, JOBS)
-    app.add_route("/act", act, methods=["POST"])
+    app.router.routes.append(JobRoute("/act", act, methods=["POST"]).bound(app.state.arqway))
     app.add_route("/ask", ask)
     async with (
         app.router.lifespan_context(app),

@@ -1,6 +1,6 @@
 """The matrix of authorisation, made of the application's own routes: each of them, asked by each kind of caller.
 
-What is expected follows from the tables in ``service.access.callers``. How a route is asked stands in ``ASKED`` below;
+What is expected follows from the tables in ``tests.support.scopes``. How a route is asked stands in ``ASKED`` below;
 a route that is not there fails the first test, so none is ever added without being asked by strangers.
 """
 
@@ -12,7 +12,6 @@ import pytest
 from httpx import AsyncClient, Response
 from starlette.routing import Route
 
-from arqway.service.access.callers import PUBLIC, SCOPES, scope_of
 from arqway.service.app import create_app
 from arqway.service.settings import ServiceSettings
 from arqway.workers.client import open_queue
@@ -22,6 +21,7 @@ from tests.conftest import RunWorker
 from tests.support.api_keys import bearer, make_key, revoke
 from tests.support.http import OpenApi
 from tests.support.http_jobs import JOBS
+from tests.support.scopes import PUBLIC, SCOPES, scope_of
 from tests.support.traffic import Seeds, sow
 from tests.support.webhook_jobs import NEW, with_webhooks
 
@@ -84,7 +84,10 @@ def routes() -> set[tuple[str, str]]:
     """Return method and path of every route of the service."""
     app = create_app(ServiceSettings.model_validate({"redis_url": "redis://127.0.0.1:1"}), JOBS)
     assert all(isinstance(route, Route) for route in app.routes)
-    return {(method, route.path) for route in app.routes if isinstance(route, Route) for method in route.methods or ()}
+    served = {
+        (method, route.path) for route in app.routes if isinstance(route, Route) for method in route.methods or ()
+    }
+    return served | {("HEAD", path) for method, path in served if method == "GET"}
 
 
 def locked_routes() -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from redis import Redis
 
 from arqway.service.access.admission import KeyHolders
 from arqway.service.access.callers import Caller
-from arqway.service.problems.refusals import InvalidToken, Unauthenticated
+from arqway.service.problems.errors import InvalidToken, Unauthenticated
 from arqway.service.settings import ServiceSettings
 from arqway.workers.client.access import Access, open_access
 from arqway.workers.contract.api_key import ALL_SCOPES, Scope
@@ -168,7 +168,7 @@ async def test_a_caller_is_what_the_key_says(access: Access, settings: Settings)
     """Tenant, scopes, id and name are the key's."""
     token = await make_key(settings, Scope.READ, tenant="t1")
     caller = await KeyHolders(access.keys.find)(asks(token))
-    assert caller == Caller("t1", frozenset({Scope.READ}), token.split("_")[1], "test")
+    assert caller == Caller("t1", [Scope.READ], name="test", key_id=token.split("_")[1])
     with pytest.raises(Unauthenticated):
         await KeyHolders(access.keys.find)({"path": "/jobs/a", "headers": []})
 
@@ -220,7 +220,7 @@ async def test_no_secret_gets_out(
                 answers += [await client.post("/jobs/test.sum", json=[], headers=bearer(token))]
                 answers += [await client.get("/jobs/a", headers={"authorization": f"Bearer {token} {token}"})]
                 answers += [await client.get("/jobs/a", headers={"authorization": f"Basic {token}"})]
-            monkeypatch.setattr("arqway.service.access.callers._authorised", _broken)
+            monkeypatch.setattr("arqway.service.http.routing.authorise", _broken)
             answers += [await client.get("/jobs/a", headers=bearer(good))]
 
     assert {answer.status_code for answer in answers} == {202, 401, 403, 404, 500}

@@ -216,8 +216,8 @@ async def test_nothing_is_left_of_a_client_that_is_gone(settings: Settings, hand
                     await listener.hears(lambda self: self.comments, "the stream is open")
                     await hand.progress(claim, 1)
                     await listener.hears(lambda self: self.events, "an event")
-                await wait_until(lambda: len(app.state.streams) == 0, "the stream is forgotten", timeout_s=2)
-                assert app.state.queue.feed._listeners == {}
+                await wait_until(lambda: len(app.state.arqway.streams) == 0, "the stream is forgotten", timeout_s=2)
+                assert app.state.arqway.jobs.feed._listeners == {}
         await wait_until(lambda: not server.state.tasks, "no request is served", timeout_s=2)
     await hand.settle(claim)
 

@@ -104,7 +104,10 @@ async def test_a_bug_is_a_500_that_tells_nothing(nowhere: ServiceSettings, caplo
     async def bug() -> None:
         raise RuntimeError(SECRET)
 
-    async with AsyncClient(transport=ASGITransport(app), base_url=BASE_URL) as client:
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient(transport=ASGITransport(app), base_url=BASE_URL) as client,
+    ):
         response = await client.get("/bug", headers={"x-request-id": "abc-1"})
 
     assert_problem(response, 500, "internal_error")

@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from arqway import JobContext, Registry, job
-from arqway.service.access.callers import PUBLIC, scope_of
 from arqway.service.app import create_app
 from arqway.service.settings import ServiceSettings
 from arqway.workers.contract.callback import URL_CHARS
@@ -17,6 +16,7 @@ from tests.conftest import RunWorker
 from tests.support import http_jobs
 from tests.support.http import OpenApi, wait_for_state
 from tests.support.openapi import Document, check, find, fits, media, operations, walk
+from tests.support.scopes import PUBLIC, scope_of
 from tests.support.webhook_jobs import NEW
 
 _WITHOUT_EXAMPLES = {"stream_job", "stream_batch", "stream_all", "download_report", "list_problems", "read_problem"}

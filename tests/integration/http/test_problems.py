@@ -10,11 +10,11 @@ import pytest
 from httpx import ASGITransport, AsyncClient, Response
 
 from arqway.service.app import create_app
-from arqway.service.problems.errors import PROBLEMS, TYPE_PREFIX, UNEXPECTED
-from arqway.service.problems.explanations import EXPLANATIONS
-from arqway.service.problems.pages import KINDS
+from arqway.service.problems.kinds import TYPE_PREFIX
+from arqway.service.problems.pages import markdown
+from arqway.service.problems.table import KINDS, PROBLEMS, UNEXPECTED
 from arqway.service.settings import ServiceSettings
-from tests.support.docs import section, text_of
+from tests.support.docs import text_of
 from tests.support.http import OpenApi, api_client, assert_problem
 from tests.support.http_jobs import JOBS
 
@@ -63,31 +63,33 @@ class Page(HTMLParser):
 
 def test_every_type_is_explained() -> None:
     """Each has a sentence of what it means and one of what to do, and nothing is explained that there is not."""
-    assert set(EXPLANATIONS) == {kind.slug for kind in (*PROBLEMS.values(), UNEXPECTED)}
-    for explanation in EXPLANATIONS.values():
-        assert re.fullmatch(r"[A-Z`].*\.", explanation.meaning)
-        assert re.fullmatch(r"[A-Z].*\.", explanation.remedy)
+    assert {kind.slug for kind in KINDS} == {kind.slug for kind in (*PROBLEMS.values(), UNEXPECTED)}
+    for kind in KINDS:
+        assert re.fullmatch(r"[A-Z`].*\.", kind.meaning)
+        assert re.fullmatch(r"[A-Z].*\.", kind.remedy)
 
 
 def test_what_names_a_time_may_be_tried_again() -> None:
     """A problem that comes with Retry-After, or is the server's trouble, is worth another try; a bug is not."""
-    for slug, kind in KINDS.items():
-        named = kind.retry_after_s is not None or "`Retry-After`" in EXPLANATIONS[slug].remedy
-        assert not named or EXPLANATIONS[slug].retry
-        assert kind.status < 500 or EXPLANATIONS[slug].retry or kind is UNEXPECTED
+    for kind in KINDS:
+        named = kind.retry_after_s is not None or "`Retry-After`" in kind.remedy
+        assert not named or kind.retry
+        assert kind.status < 500 or kind.retry or kind is UNEXPECTED
 
 
 async def test_each_type_has_a_page_for_people(client: AsyncClient) -> None:
     """It is sound, names its language and its subject, says all there is to say, and leads back to the others."""
-    for slug, kind in KINDS.items():
-        answer = await client.get(f"/problems/{slug}", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    for kind in KINDS:
+        answer = await client.get(
+            f"/problems/{kind.slug}", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+        )
         page = Page(answer)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert page.open == []
         assert [attributes for tag, attributes in page.seen if tag == "html"] == [{"lang": "en"}]
         assert page.texts["title"] == f"{kind.title} · Arqway"
         assert page.texts["h1"] == kind.title
-        for part in (str(kind.status), kind.code, TYPE_PREFIX + slug, *EXPLANATIONS[slug][:2]):
+        for part in (str(kind.status), kind.code, TYPE_PREFIX + kind.slug, kind.meaning, kind.remedy):
             assert part.replace("`", "") in page.texts["main"]
         assert page.links() == ["/problems"]
 
@@ -107,20 +109,20 @@ async def test_a_page_runs_nothing(client: AsyncClient) -> None:
 
 async def test_each_type_has_the_same_for_programs(client: AsyncClient) -> None:
     """Who accepts JSON and no HTML gets it, with an example that is such a problem."""
-    for slug, kind in KINDS.items():
-        told = (await client.get(f"/problems/{slug}", headers={"accept": "application/json"})).json()
-        names = {"type": TYPE_PREFIX + slug, "code": kind.code, "status": kind.status, "title": kind.title}
+    for kind in KINDS:
+        told = (await client.get(f"/problems/{kind.slug}", headers={"accept": "application/json"})).json()
+        names = {"type": TYPE_PREFIX + kind.slug, "code": kind.code, "status": kind.status, "title": kind.title}
         assert told.items() >= names.items()
         assert told["example"].items() >= names.items()
-        assert (told["meaning"], told["remedy"], told["retry"]) == EXPLANATIONS[slug]
+        assert (told["meaning"], told["remedy"], told["retry"]) == (kind.meaning, kind.remedy, kind.retry)
 
 
 async def test_the_index_leads_to_every_page(client: AsyncClient) -> None:
     """As a page and as data, by status; caches are told that the two are not the same."""
     page, data = await client.get("/problems"), await client.get("/problems", headers={"accept": "application/json"})
     listed = [problem["type"].removeprefix(TYPE_PREFIX) for problem in data.json()["problems"]]
-    assert set(listed) == set(EXPLANATIONS)
-    assert [KINDS[slug].status for slug in listed] == sorted(kind.status for kind in KINDS.values())
+    assert listed == [kind.slug for kind in KINDS]
+    assert [kind.status for kind in KINDS] == sorted(kind.status for kind in KINDS)
     assert Page(page).links() == [f"/problems/{slug}" for slug in listed]
     assert page.headers["vary"] == data.headers["vary"] == "Accept"
 
@@ -167,18 +169,6 @@ async def test_a_problem_says_nothing_twice(api: OpenApi) -> None:
     assert "no job" in Page(page).texts["main"].lower()
 
 
-@pytest.mark.parametrize("slug", KINDS)
-def test_a_type_is_in_the_documentation(slug: str) -> None:
-    """Under a heading of its own stand its status, code and title, whether to try again, and the two sentences."""
-    kind, explanation = KINDS[slug], EXPLANATIONS[slug]
-    again = "may succeed later" if explanation.retry else "is refused again"
-    said = " ".join(section(PAGE, slug).split())
-    assert said == (
-        f"**{kind.status}** `{kind.code}` · {kind.title}. The same request {again}. "
-        f"{explanation.meaning} {explanation.remedy}"
-    )
-
-
-def test_the_documentation_has_no_other_type() -> None:
-    """Its headings are those of the code, in their order."""
-    assert re.findall(r"^## (.+)$", text_of(PAGE), re.MULTILINE) == list(KINDS)
+def test_the_documentation_is_made_from_the_table() -> None:
+    """docs/problems.md is what ``python -m arqway.service.problems`` prints."""
+    assert text_of(PAGE) == markdown()

@@ -1,22 +1,25 @@
-"""Every route has its scope, from one table, and one that has none is for operators only."""
+"""Every route carries the scope that the contract promises, and asks for it before anything else."""
 
 import re
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from arqway.service.access.callers import PUBLIC, SCOPES, Caller, Scope, guard_routes, scope_of
+from arqway.service.access.callers import Caller, requires
 from arqway.service.app import create_app
-from arqway.service.problems.answers import add_error_handlers
+from arqway.service.arqway import Arqway
+from arqway.service.http.routing import JobRoute, RawRoute
 from arqway.service.settings import ServiceSettings
+from arqway.workers.contract.api_key import Scope
 from tests.support.http import assert_problem
 from tests.support.http_jobs import JOBS
+from tests.support.scopes import PUBLIC, SCOPES, scope_of
 
 
 def shape(path: str) -> str:
@@ -37,11 +40,16 @@ def served() -> set[tuple[str, str]]:
     return {(method, shape("/jobs/{kind}" if path in kinds else path)) for method, path in calls}
 
 
-def test_one_table_has_every_route() -> None:
-    """A route is public, or its scope is in the table, and the table names nothing that is not there."""
+def test_every_route_carries_its_scope() -> None:
+    """A route is public, or requires what the contract says, and the contract names no route that is not there."""
     rows = {(method, shape(path)) for method, path in SCOPES}
-    heads = {("HEAD", path) for method, path in rows if method == "GET"}
-    assert served() == rows | heads
+    assert {(method, path) for method, path in served() if method != "HEAD"} == rows
+    for route in app().routes:
+        if isinstance(route, JobRoute):
+            expected = (
+                None if route.path in PUBLIC else {scope_of(method, route.path) for method in route.methods or ()}
+            )
+            assert expected == (None if route.needed_scope is None else {route.needed_scope}), route.path
 
 
 def test_what_is_public_is_there() -> None:
@@ -70,12 +78,6 @@ def test_a_head_needs_what_its_get_does(path: str) -> None:
     assert scope_of("HEAD", path) is scope_of("GET", path)
 
 
-@pytest.mark.parametrize("path", ["/forgotten", "/jobs/{id}:burn", "/jobs/{id}/secrets", "/jobs:purge"])
-def test_a_route_that_was_forgotten_is_for_operators(path: str) -> None:
-    """What nobody thought of is refused to all but those who may do everything."""
-    assert {scope_of(method, path) for method in ("GET", "POST", "DELETE")} == {Scope.OPERATE}
-
-
 class As:
     """A layer that says who is calling."""
 
@@ -92,36 +94,32 @@ class As:
     ("caller", "status", "code"),
     [
         (None, 401, "unauthenticated"),
-        (Caller("t", frozenset(), "k", "n"), 403, "insufficient_scope"),
-        (Caller("t", frozenset({Scope.SUBMIT, Scope.READ}), "k", "n"), 403, "insufficient_scope"),
-        (Caller("t", frozenset({Scope.OPERATE}), "k", "n"), 200, ""),
+        (Caller("t", []), 403, "insufficient_scope"),
+        (Caller("t", ["submit", "read"]), 403, "insufficient_scope"),
+        (Caller("t", ["operate"]), 200, ""),
     ],
 )
-async def test_a_guarded_route_is_not_reached_without_its_scope(caller: Caller | None, status: int, code: str) -> None:
-    """The guard stands before the endpoint, whatever kind of route it is."""
+@pytest.mark.parametrize("kind", [JobRoute, RawRoute])
+async def test_a_route_is_not_reached_without_its_scope(
+    kind: type[JobRoute], caller: Caller | None, status: int, code: str
+) -> None:
+    """The scope is asked for before the function is called, whatever kind of route it is."""
     reached: list[str] = []
 
-    async def endpoint(request: Any) -> PlainTextResponse:
+    async def endpoint(request: Request) -> PlainTextResponse:
         reached.append(request.url.path)
         return PlainTextResponse("here")
 
+    route = kind("/things", endpoint, dependencies=[requires(Scope.OPERATE)], methods=["GET"])
     guarded = FastAPI()
-    add_error_handlers(guarded)
-    guarded.add_route("/forgotten", endpoint)
-    guard_routes(guarded.routes)
+    guarded.router.routes.append(route.bound(Arqway(JOBS)))
     async with AsyncClient(transport=ASGITransport(As(guarded, caller)), base_url="http://localhost") as client:
-        response = await client.get("/forgotten")
+        response = await client.get("/things")
 
     assert response.status_code == status
-    assert reached == (["/forgotten"] if status == 200 else [])
+    assert reached == (["/things"] if status == 200 else [])
     if code:
         assert_problem(response, status, code)
-
-
-def test_what_cannot_be_guarded_is_refused() -> None:
-    """An application that was mounted would have routes of its own, which the guard does not see."""
-    with pytest.raises(TypeError, match="not guarded"):
-        guard_routes([Mount("/files", PlainTextResponse("all of them"))])
 
 
 def test_the_document_says_which_scope_each_route_needs() -> None:

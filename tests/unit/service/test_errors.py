@@ -3,7 +3,7 @@
 import pytest
 
 from arqway.service.problems.answers import field_errors
-from arqway.service.problems.errors import PROBLEMS, UNEXPECTED
+from arqway.service.problems.table import PROBLEMS, UNEXPECTED
 from arqway.workers.contract import errors as contract
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.requests import Request
 from starlette.types import Message
 
 from arqway.service.problems.errors import InvalidEventId, TooManyStreams
+from arqway.service.problems.table import PROBLEMS
 from arqway.service.settings import ServiceSettings
 from arqway.service.sse.frames import (
     OPENING,
@@ -149,26 +149,20 @@ def test_an_id_alone_is_no_event() -> None:
     assert ([event.name for event in parser.events], parser.last_id) == (["gap"], "7-1")
 
 
-def asked(query: str = "", header: str | None = None) -> Request:
-    """Return a request that says where it left off."""
-    headers = [] if header is None else [(b"last-event-id", header.encode())]
-    return Request({"type": "http", "headers": headers, "query_string": query.encode()})
-
-
 def test_the_header_goes_before_the_query() -> None:
     """A browser asks at the same address again, and says in the header how far it has got since; empty is absent."""
-    assert job_event_id(asked("last_event_id=1-0", "2-0")) == "2-0"
-    assert job_event_id(asked("last_event_id=1-0")) == "1-0"
-    assert job_event_id(asked("last_event_id=1-0", "")) == "1-0"
-    assert job_event_id(asked("last_event_id=")) is None
-    assert feed_place(asked()) is None
+    assert job_event_id("2-0", "1-0") == "2-0"
+    assert job_event_id(None, "1-0") == "1-0"
+    assert job_event_id("", "1-0") == "1-0"
+    assert job_event_id(None, "") is None
+    assert feed_place(None, None) is None
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.none() | st.integers(0, 10**9 - 1))
 def test_a_place_is_read_as_it_was_written(ms: int, number: int, line: int | None) -> None:
     """Whatever place of a feed a stream gives as an id, the service reads it again."""
     place = FeedPlace(f"{ms}-{number}", line)
-    assert feed_place(asked(header=place_id(place))) == place
+    assert feed_place(place_id(place), None) == place
 
 
 @pytest.mark.parametrize(
@@ -178,14 +172,14 @@ def test_what_is_no_id_is_refused(given_id: str) -> None:
     """Nothing that Redis would take for something else, or not at all, gets through."""
     for read in (job_event_id, feed_place):
         with pytest.raises(InvalidEventId):
-            read(asked(f"last_event_id={given_id}"))
+            read(None, given_id)
     with pytest.raises(InvalidEventId):
-        job_event_id(asked("last_event_id=1-0.0"))
+        job_event_id(None, "1-0.0")
 
 
 def test_an_id_is_read_as_redis_writes_it() -> None:
     """Zeros before a number do not make it another one."""
-    assert job_event_id(asked("last_event_id=007-00")) == "7-0"
+    assert job_event_id(None, "007-00") == "7-0"
 
 
 class Silence:
@@ -238,8 +232,10 @@ async def test_only_so_many_streams_are_open(max_streams: int) -> None:
         for _ in range(max_streams):
             group.create_task(serve())
         await wait_until(lambda: len(opened) == 2 * max_streams, "all streams are open")
-        with pytest.raises(TooManyStreams):
-            await serve()
+        await serve()
+        refusal, body = opened[-2:]
+        assert refusal["status"] == 503
+        assert json.loads(body["body"])["code"] == PROBLEMS[TooManyStreams].code
         assert len(streams.close()) == max_streams
     assert len(streams) == 0
     assert [message.get("more_body") for message in opened[-max_streams:]] == [False] * max_streams

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from arqway.service.app import create_app
-from arqway.service.http.middleware import BodyLimit
+from arqway.service.http.bodies import BodyLimit
 from arqway.service.problems.errors import ServiceBusy
 from arqway.service.settings import ServiceSettings
 from tests.support.http import assert_problem, served
@@ -50,7 +51,7 @@ class Trickle:
 
 async def test_all_bodies_together_are_bounded() -> None:
     """Bodies that are held, each within its limit, are refused once they are too many; when they end, others go on."""
-    limit = BodyLimit(read_all, max_bytes=MAX_BYTES)
+    limit = partial(BodyLimit(MAX_BYTES).serve, read_all)
     held = [Trickle(MAX_BYTES) for _ in range(256)]
     tasks = [asyncio.create_task(limit(POST, body.receive, nothing)) for body in held]
     await asyncio.sleep(0)

@@ -1,0 +1,236 @@
+"""``Arqway``: the jobs of one registry inside an application. Everything that its routes need hangs on it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated, Any, NamedTuple, Self
+
+from fastapi import APIRouter, Depends, FastAPI, params
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from arqway.service.access.admission import Admission, KeyHolders, LocalCallers
+from arqway.service.access.callers import Caller
+from arqway.service.access.hosts import TrustedHosts
+from arqway.service.access.rates import RateLimiter
+from arqway.service.http.bodies import BodyLimit
+from arqway.service.http.routing import JobRoute, Serve
+from arqway.service.problems.answers import add_job_error_handlers
+from arqway.service.problems.errors import Unauthenticated
+from arqway.service.routes import declared_routes
+from arqway.service.settings import ServiceSettings
+from arqway.service.sse.stream import OpenStreams
+from arqway.workers.client import JobQueue, Queues, open_queue
+from arqway.workers.client.access import Access, open_access
+from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.processes.embedded import EmbeddedServer
+from arqway.workers.registry import Registry
+from arqway.workers.settings import read_settings
+
+__all__ = ["Arqway"]
+
+
+class _Opened(NamedTuple):
+    """What an open ``Arqway`` holds."""
+
+    settings: ServiceSettings
+    jobs: JobQueue
+    queues: Queues
+    access: Access
+    streams: OpenStreams
+    limiter: RateLimiter
+    admission: Admission
+    body_limit: BodyLimit
+    closing: AsyncExitStack
+
+
+class Arqway:
+    """The jobs of a registry: for an application that submits them, and for the workers that run them.
+
+    ``app.include_router(arqway.router())`` opens and closes it with the application. Without its routes, do so by
+    ``FastAPI(lifespan=arqway.lifespan)`` or ``async with arqway:``. However often it is opened, it holds one pool of
+    connections. Where ``REDIS_URL`` is not set, it uses the embedded server of ``ARQWAY_HOME``, or starts one.
+
+    ``arqway worker app.main:arqway`` runs its jobs.
+
+    Args:
+        registry: The jobs.
+        settings: By default they are read from the environment when it is opened.
+    """
+
+    def __init__(self, registry: Registry, *, settings: ServiceSettings | None = None) -> None:
+        self.registry = registry
+        self.explicit_settings = settings
+        self._mounted = False
+        self._users = 0
+        self._now: _Opened | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def settings(self) -> ServiceSettings:
+        """Those it was opened with; while it is closed, those it would be opened with. Raises ConfigurationError."""
+        return self._now.settings if self._now else self.explicit_settings or read_settings(ServiceSettings)
+
+    @property
+    def jobs(self) -> JobQueue:
+        """The client that submits and reads jobs. Raises ConfigurationError while it is closed."""
+        return self._opened.jobs
+
+    @property
+    def queues(self) -> Queues:
+        """The figures of the queues."""
+        return self._opened.queues
+
+    @property
+    def access(self) -> Access:
+        """API keys, rate limits and the audit log."""
+        return self._opened.access
+
+    @property
+    def streams(self) -> OpenStreams:
+        """The event streams that are open."""
+        return self._opened.streams
+
+    async def queue(self) -> JobQueue:
+        """Return ``jobs``: a dependency for an application's own routes.
+
+        ``Jobs = Annotated[JobQueue, Depends(arqway.queue)]``
+        """
+        return self.jobs
+
+    async def __aenter__(self) -> Self:
+        async with self._turn:
+            if self._now is None:
+                self._now = await self._open()
+            self._users += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        async with self._turn:
+            self._users -= 1
+            if self._users == 0 and self._now is not None:
+                opened, self._now = self._now, None
+                await opened.closing.aclose()
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Keep it open for as long as an application runs: ``FastAPI(lifespan=arqway.lifespan)``."""
+        async with self:
+            yield
+
+    def router(
+        self,
+        *,
+        prefix: str = "",
+        caller: Callable[..., Any] | None = None,
+        dependencies: Sequence[params.Depends] = (),
+    ) -> APIRouter:
+        """Return Arqway's routes, for ``app.include_router``. They answer their own errors as problems.
+
+        Args:
+            prefix: The path that they are below, e.g. ``/background``.
+            caller: A dependency that returns a ``Caller``, or None for a stranger: the application's own login then
+                decides whose jobs somebody sees. Without it, ``ARQWAY_AUTH`` decides: ``keys`` asks for API keys,
+                ``off`` lets in clients on this machine only.
+            dependencies: They come first on every route, for example ``[Depends(signed_in)]``.
+        """
+        self._mounted = True
+        router = APIRouter(lifespan=self.lifespan)
+        identify = None if caller is None else Depends(self._identified_by(caller))
+        router.routes.extend(
+            route.bound(
+                self,
+                prefix=prefix,
+                dependencies=[*dependencies, *([identify] if identify and route.needed_scope else [])],
+                door=self._admit if identify is None else self._limit,
+            )
+            for route in declared_routes(self.registry)
+        )
+        return router
+
+    def own_routes(self) -> list[JobRoute]:
+        """Return the routes as the application of ``arqway api`` serves them: it has admitted the caller already."""
+        return [
+            route.bound(self, door=self._limit, operation_id=route.name) for route in declared_routes(self.registry)
+        ]
+
+    async def admit(self, serve: Serve, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let in an identified caller, as ``ARQWAY_AUTH`` says."""
+        await self._opened.admission.serve(serve, scope, receive, send)
+
+    @staticmethod
+    def add_exception_handlers(app: FastAPI) -> None:
+        """Let the application's own routes answer Arqway's errors, such as JobNotFound, as problems.
+
+        Nothing else does: without it they are the application's to catch.
+        """
+        add_job_error_handlers(app)
+
+    @property
+    def _opened(self) -> _Opened:
+        if self._now is None:
+            raise ConfigurationError(
+                "Arqway is not open: include its router in the application, or pass lifespan=arqway.lifespan, "
+                "and let the application start (a TestClient does in a `with` block)"
+            )
+        return self._now
+
+    async def _open(self) -> _Opened:
+        async with AsyncExitStack() as stack:
+            settings = self.settings
+            if settings.redis_url is None:
+                server = EmbeddedServer(settings.home)
+                await asyncio.to_thread(server.start_or_attach)
+                stack.push_async_callback(asyncio.to_thread, server.stop)
+                settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
+            jobs = await stack.enter_async_context(open_queue(settings, self.registry))
+            access = await stack.enter_async_context(open_access(settings))
+            limiter = RateLimiter(access.limits.draw)
+            return _Opened(
+                settings,
+                jobs,
+                Queues(jobs, max_due=settings.max_queue_depth, max_age_s=settings.max_queue_age_s),
+                access,
+                OpenStreams(settings),
+                limiter,
+                Admission(self._callers(settings, access), limiter),
+                BodyLimit(settings.max_body_bytes),
+                stack.pop_all(),
+            )
+
+    def _callers(self, settings: ServiceSettings, access: Access) -> KeyHolders | LocalCallers:
+        if settings.auth == "keys":
+            return KeyHolders(access.keys.find, settings.default_rate)
+        hosts = TrustedHosts(settings.trusted_hosts, settings.cors_origins)
+        return LocalCallers(hosts, settings.default_rate, mounted=self._mounted)
+
+    def _limit(self, serve: Serve) -> Serve:
+        """Bound the bodies of a route's requests."""
+
+        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._opened.body_limit.serve(serve, scope, receive, send)
+
+        return limited
+
+    def _admit(self, serve: Serve) -> Serve:
+        """Let in an identified caller to all but public routes, and bound the bodies."""
+        limited = self._limit(serve)
+
+        async def admitted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["arqway"].needed_scope is None:
+                await limited(scope, receive, send)
+            else:
+                await self.admit(limited, scope, receive, send)
+
+        return admitted
+
+    def _identified_by(self, caller: Callable[..., Any]) -> Callable[..., Any]:
+        async def identify(request: Request, found: Annotated[Caller | None, Depends(caller)]) -> None:
+            if found is None:
+                raise Unauthenticated
+            if found.rate is not None:
+                await self._opened.limiter.count(found, found.rate)
+            request.scope["caller"] = found
+
+        return identify

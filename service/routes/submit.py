@@ -1,0 +1,162 @@
+"""Submitting a job: one typed route for each kind, which reads the payload once."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Body, Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from arqway.service.access.callers import caller_of, requires
+from arqway.service.dependencies import arqway_of
+from arqway.service.http.answers import PreferHeader, applied, job_answer, path_of, wait_of
+from arqway.service.http.bodies import read_json
+from arqway.service.http.idempotency import (
+    IdempotencyKeyHeader,
+    idempotency_of,
+    marked_as_replay,
+    read_answer,
+    write_answer,
+)
+from arqway.service.http.routing import UNREAD, JobRoute, RawRoute
+from arqway.service.openapi.responses import SUBMITTED_HEADERS, answer, problems
+from arqway.service.problems.errors import BodyTooLarge, InvalidIdempotencyKey, NotJson, UnsupportedMediaType
+from arqway.service.shapes.jobs import typed_job_view, view_names
+from arqway.service.shapes.submission import QueryOptions, query_options
+from arqway.workers.client import SubmitOptions
+from arqway.workers.contract.api_key import Scope
+from arqway.workers.contract.errors import (
+    CallbacksOff,
+    IdempotencyHeld,
+    IdempotencyMismatch,
+    InvalidPayload,
+    InvalidSubmission,
+    NotUnique,
+    QueueFull,
+    QueueNotAllowed,
+    StoreUnavailable,
+    UnknownKind,
+)
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.definition import JobDefinition
+from arqway.workers.registry import Registry
+
+unknown = APIRouter(route_class=JobRoute)
+
+SUBMIT_PROBLEMS = (
+    NotJson,
+    InvalidIdempotencyKey,
+    NotUnique,
+    IdempotencyHeld,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidPayload,
+    InvalidSubmission,
+    QueueNotAllowed,
+    CallbacksOff,
+    IdempotencyMismatch,
+    QueueFull,
+    StoreUnavailable,
+)
+
+
+class Respond(Protocol):
+    """Makes the answer to a submission."""
+
+    def __call__(self, request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
+        """Return the answer: 202 or, for a job that has ended already, 200."""
+
+
+def submit_routes(registry: Registry) -> APIRouter:
+    """Return the routes that submit jobs of these kinds."""
+    raw = APIRouter(route_class=RawRoute)
+    names = view_names(registry)
+    for job in registry.values():
+        view = typed_job_view(job, names[job.kind])
+        raw.post(
+            f"/jobs/{job.kind}",
+            name=f"submit_{names[job.kind]}",
+            tags=["jobs"],
+            status_code=202,
+            summary=job.summary or f"Submit {job.kind}",
+            description="Accept the job and return at once. An accepted job is not lost.",
+            response_model=view,
+            responses={
+                202: answer("The job is accepted", *SUBMITTED_HEADERS),
+                200: answer("The job has ended within the time of `Prefer: wait`", *SUBMITTED_HEADERS, model=view),
+                **problems(*SUBMIT_PROBLEMS),
+            },
+            dependencies=[requires(Scope.SUBMIT)],
+        )(submit_endpoint(job, accepted_job))
+    return raw
+
+
+def submit_endpoint(job: JobDefinition[Any, Any], respond: Respond) -> Callable[..., Coroutine[Any, Any, Response]]:
+    """Return the function of a ``RawRoute`` that submits jobs of one kind and answers with ``respond``."""
+
+    async def submit(
+        request: Request,
+        payload: Any,
+        options: Annotated[QueryOptions, Query()],
+        idempotency_key: IdempotencyKeyHeader = None,
+        prefer: PreferHeader = None,
+    ) -> Response:
+        arqway = arqway_of(request)
+        queue = arqway.jobs
+        body = await read_json(request)
+        wait_s = wait_of(request)
+        chosen = _options_of(request)
+        if claim := idempotency_of(request, job.kind, body, wait_s=wait_s):
+            chosen["idempotency"] = claim
+        arqway.queues.refuse_full(chosen.get("queue") or job.queue)
+        accepted = await queue.submit_json(job.kind, body, **chosen)
+        if accepted.replay is not None:
+            kept = accepted.replay.answer
+            return read_answer(kept) if kept else marked_as_replay(respond(request, accepted.record, {}))
+        record = accepted.record
+        if wait_s is not None:
+            record = await queue.changed(record, timeout_s=wait_s, until_ended=True)
+        response = respond(request, record, applied(wait_s))
+        if claim and claim["hold"]:
+            await queue.keep_answer(claim["key"], record.id, write_answer(response))
+        return response
+
+    submit.__annotations__["payload"] = Annotated[job.payload_type, UNREAD, Body()]
+    submit.__annotations__["options"] = Annotated[query_options((job.queue, *job.other_queues)), Query()]
+    return submit
+
+
+@unknown.post("/jobs/{kind}", include_in_schema=False, dependencies=[requires(Scope.SUBMIT)])
+async def refuse_kind(kind: str) -> Response:
+    """Answer for a kind that nobody registered."""
+    raise UnknownKind
+
+
+def accepted_job(request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
+    """Return the answer to a submission: 202, or 200 for a job that has ended already."""
+    location = path_of(request, f"/jobs/{record.id}")
+    return job_answer(request, record, 200 if record.finished else 202, {"Location": location, **headers})
+
+
+def _options_of(request: Request) -> SubmitOptions:
+    """Return what the query says of the job, for the caller's tenant. Raises RequestValidationError."""
+    query = request.scope["query_string"]
+    chosen = _read_query(QueryParams(query)) if query else SubmitOptions()
+    chosen["tenant"] = caller_of(request).tenant
+    return chosen
+
+
+def _read_query(query: QueryParams) -> SubmitOptions:
+    given: dict[str, Any] = {name: query[name] for name in query if name != "tag"}
+    if repeated := [name for name in given if len(query.getlist(name)) > 1]:
+        problem = {"loc": ("query", repeated[0]), "type": "value_error", "msg": "It was given more than once"}
+        raise RequestValidationError([problem])
+    if tags := query.getlist("tag"):
+        given["tag"] = tags
+    try:
+        return QueryOptions.model_validate(given).submit_options()
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in error.errors()]) from error
