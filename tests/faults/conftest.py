@@ -25,7 +25,7 @@ StartCrew = Callable[..., Crew]
 
 @pytest.fixture(autouse=True)
 def _unmeasured_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker processes run at their own speed under `make coverage`: these tests are about time, others cover the code."""
+    """Worker processes run at their own speed under `make coverage`, for these tests are about time."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
