@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from redis import Redis
 
 from arqway.workers.client import JobQueue, open_queue
@@ -28,6 +30,10 @@ pytest_plugins = [
     "tests.support.feeds",
     "tests.support.by_hand",
 ]
+
+# How long an example takes is the machine's doing, all the more while coverage is measured.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 
 def pytest_report_header() -> str:

@@ -23,6 +23,12 @@ Measured = Callable[[str, object], None]
 StartCrew = Callable[..., Crew]
 
 
+@pytest.fixture(autouse=True)
+def _unmeasured_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes run at their own speed under `make coverage`, for these tests are about time."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture
 def server() -> Iterator[FaultyValkey]:
     """A server of the test's own; afterwards no key may be left that nothing will ever remove."""

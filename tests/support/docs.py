@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = tuple(
     sorted(
         path.relative_to(ROOT).as_posix()
-        for path in [*ROOT.glob("README.md"), *ROOT.glob("C*.md"), *(ROOT / "docs").rglob("*.md")]
+        for path in [*ROOT.glob("README.md"), *ROOT.glob("[CS]*.md"), *(ROOT / "docs").rglob("*.md")]
     )
 )
 README, CONTRACT, OPERATIONS = "README.md", "docs/contract.md", "docs/operations.md"
