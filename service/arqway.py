@@ -187,10 +187,12 @@ class Arqway:
             jobs = await stack.enter_async_context(open_queue(settings, self.registry))
             access = await stack.enter_async_context(open_access(settings))
             limiter = RateLimiter(access.limits.draw)
+            queues = Queues(jobs, max_due=settings.max_queue_depth, max_age_s=settings.max_queue_age_s)
+            stack.push_async_callback(queues.close)
             return _Opened(
                 settings,
                 jobs,
-                Queues(jobs, max_due=settings.max_queue_depth, max_age_s=settings.max_queue_age_s),
+                queues,
                 access,
                 OpenStreams(settings),
                 limiter,

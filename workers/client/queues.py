@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
+from arqway.workers.background import end
 from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import QueueFull, StoreUnavailable
@@ -109,6 +110,10 @@ class Queues:
             raise QueueFull(f"{view.figures.due} jobs wait in this queue.", retry_after_s=self._until_room(view))
         if self._max_age_s is not None and view.age_ms > self._max_age_s * 1000:
             raise QueueFull("Jobs wait for too long in this queue already.", retry_after_s=self._until_room(view))
+
+    async def close(self) -> None:
+        """Stop reading figures in the background."""
+        await end([self._reading] if self._reading else [])
 
     def _until_room(self, view: QueueStatus) -> int:
         """Return when there will be room, as fast as jobs ended lately."""
