@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -239,7 +239,7 @@ class WorkerSettings:
 """
     module = make_module(code)
     worker = load(f"{module}.WorkerSettings")
-    assert datetime.now(UTC).astimezone(worker.timezone).utcoffset() == worker.timezone.utcoffset(None)
+    assert datetime.now(UTC).astimezone(worker.timezone).utcoffset() == timedelta(hours=5)
     await worker._open_pool()
     await worker.heart_beat()
     ids = await arq.zrange("arq:queue", 0, -1)
