@@ -7,7 +7,8 @@ import asyncio
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from arqway.workers.contract.errors import ConfigurationError, StoreUnavailable
 from arqway.workers.contract.keys import WEBHOOK_QUEUE, queue
@@ -17,9 +18,7 @@ from arqway.workers.processes.workers import part_of
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import store_errors
 from arqway.workers.store.envelopes import Envelopes
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from arqway.workers.store.workers import Fleet
 
 _TRIES = 1_000_000
 """Whoever connects gives up by a time limit of its own."""
@@ -40,11 +39,13 @@ def arq_worker_part(name: str, settings: Settings, *, fail_pickled: bool) -> Par
     if not fail_pickled:
         asyncio.run(_refuse_pickled(found))
 
-    async def open_server() -> "Redis":
-        return await open_described(found.server, tries=_TRIES)
+    @asynccontextmanager
+    async def open_fleet() -> AsyncIterator[Fleet]:
+        async with await open_described(found.server, tries=_TRIES) as redis:
+            yield Fleet(redis)
 
     served = [*found.queues, *[WEBHOOK_QUEUE] * bool(settings.webhook_secrets)]
-    return part_of(settings, open_server, served, "--arq", name, ends=found.burst)
+    return part_of(settings, open_fleet, served, "--arq", name, ends=found.burst)
 
 
 def _ask(name: str) -> ArqQueues:

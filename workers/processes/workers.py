@@ -5,9 +5,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
@@ -16,12 +15,9 @@ from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis
 from arqway.workers.store.workers import Fleet
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
 logger = logging.getLogger("arqway.workers.supervisor")
 
-OpenServer = Callable[[], Awaitable["Redis"]]
+OpenFleet = Callable[[], AbstractAsyncContextManager[Fleet]]
 
 _LOOKS_AFTER_S = (0.0, 0.25)
 """A claim that the dead worker had sent may still have been on its way at the first look."""
@@ -30,20 +26,25 @@ _LOOKS_AFTER_S = (0.0, 0.25)
 def worker_part(settings: Settings, redis_url: str) -> Part:
     """Return the worker processes that ``settings`` ask for, on the server at ``redis_url``."""
 
-    async def open_server() -> "Redis":
-        return open_redis(redis_url)
+    @asynccontextmanager
+    async def open_fleet() -> AsyncIterator[Fleet]:
+        redis = open_redis(redis_url)
+        try:
+            yield Fleet(redis)
+        finally:
+            await redis.aclose(close_connection_pool=True)
 
-    return part_of(settings, open_server, settings.served_queues)
+    return part_of(settings, open_fleet, settings.served_queues)
 
 
 def part_of(
-    settings: Settings, open_server: OpenServer, queues: Sequence[str], *arguments: str, ends: bool = False
+    settings: Settings, open_fleet: OpenFleet, queues: Sequence[str], *arguments: str, ends: bool = False
 ) -> Part:
     """Return worker processes.
 
     Args:
         settings: How many, and how long a lease is.
-        open_server: Connects to the server that has their queues.
+        open_fleet: Connects to the server that has their queues.
         queues: The names of these.
         arguments: Of ``python -m arqway.workers``.
         ends: Whether they end by themselves when their work is done.
@@ -55,8 +56,8 @@ def part_of(
 
     async def release(start: Start) -> None:
         with suppress(TimeoutError):  # the leases have run out meanwhile
-            async with asyncio.timeout(settings.lease_s):
-                await release_leases(name(start), await open_server(), queues, int(settings.lease_s * 1000))
+            async with asyncio.timeout(settings.lease_s), open_fleet() as fleet:
+                await release_leases(name(start), fleet, queues, int(settings.lease_s * 1000))
 
     return Part(
         name="worker",
@@ -75,14 +76,11 @@ def _health_port(settings: Settings, start: Start) -> Mapping[str, str]:
     return {"ARQWAY_WORKER_HEALTH_PORT": str(settings.worker_health_port + start.place - 1)}
 
 
-async def release_leases(worker_id: str, redis: "Redis", queues: Sequence[str], lease_ms: int) -> None:
-    """Make the jobs of a worker that has died due at once, then close ``redis``. Goes on trying while Redis is away."""
-    try:
-        for look_after_s in _LOOKS_AFTER_S:
-            await asyncio.sleep(look_after_s)
-            await _release(Fleet(redis), worker_id, queues, lease_ms)
-    finally:
-        await redis.aclose(close_connection_pool=True)
+async def release_leases(worker_id: str, fleet: Fleet, queues: Sequence[str], lease_ms: int) -> None:
+    """Make the jobs of a worker that has died due at once. While Redis is away it goes on trying."""
+    for look_after_s in _LOOKS_AFTER_S:
+        await asyncio.sleep(look_after_s)
+        await _release(fleet, worker_id, queues, lease_ms)
 
 
 async def _release(fleet: Fleet, worker_id: str, queues: Sequence[str], lease_ms: int) -> None:

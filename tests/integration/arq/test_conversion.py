@@ -1,65 +1,27 @@
 """``arqway convert --pickle``: what a pickling producer left becomes JSON, or stays as it is; nothing is lost."""
 
 import asyncio
-import os
-import pickle
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from enum import StrEnum
-from pathlib import Path
+from datetime import timedelta
 from signal import SIGTERM
 from typing import Any
-from uuid import UUID
 
 import pytest
 from arq import func
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.worker import Worker
 
-from arqway.workers.client.conversion import NotJson, convert, to_json
+from arqway.workers.client.conversion import convert
 from arqway.workers.contract import envelope
 from arqway.workers.store.envelopes import Envelopes, Replacement
 from tests.support import docs
 from tests.support.arq_workers import MakeWorker, add, submitted
+from tests.support.pickles import MORE_THAN_JSON, PLAIN, pickled
 from tests.support.waiting import wait_until
 
 CONVERT = (sys.executable, "-m", "arqway.service.cli", "convert")
-
-
-@dataclass
-class Order:
-    """An argument of a user's own type."""
-
-    number: int
-
-
-class Colour(StrEnum):
-    """Text to Python, and not to pickle."""
-
-    RED = "red"
-
-
-PLAIN: list[Any] = [1, -2.5, "text ☃", None, True, [1, [2, {"a": None}]], {"a": {"b": [1]}}, 2**70, "", [], {}]
-MORE_THAN_JSON: dict[str, Any] = {
-    "datetime.datetime": datetime(2026, 3, 1, tzinfo=UTC),
-    "datetime.timedelta": timedelta(1),
-    "set": {1, 2},
-    "frozenset": frozenset("a"),
-    "bytes": b"a",
-    "decimal.Decimal": Decimal("1.5"),
-    "uuid.UUID": UUID(int=7),
-    f"{__name__}.Order": Order(7),
-    f"{__name__}.Colour": Colour.RED,
-    "collections.Counter": Counter("a"),
-    "nan as a number": float("nan"),
-    "inf as a number": float("inf"),
-    "a dict with keys of type int": {1: "a"},
-    "text, a number or nesting that JSON cannot carry": "\ud800",
-}
 
 
 @pytest.fixture
@@ -73,64 +35,6 @@ async def pickling(redis_url: str) -> AsyncIterator[ArqRedis]:
 @pytest.fixture(autouse=True)
 def _server(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
-
-
-def pickled(*args: Any, **kwargs: Any) -> bytes:
-    """Return the envelope that arq would write. Source: arq 0.28, ``jobs.py`` ``serialize_job``."""
-    return pickle.dumps({"t": None, "f": "add", "a": args, "k": kwargs, "et": 1})
-
-
-@pytest.mark.parametrize("value", PLAIN, ids=repr)
-def test_plain_arguments_are_the_same_as_json(value: Any) -> None:
-    """Whatever JSON can carry is read back equal, as an argument and as a keyword, at any depth."""
-    found = envelope.decode(to_json(pickled(value, [value], b={"deep": value})))
-    assert found == {"t": None, "f": "add", "a": [value, [value]], "k": {"b": {"deep": value}}, "et": 1}
-
-
-def test_tuples_become_lists() -> None:
-    """As with every JSON serializer that a producer could use instead."""
-    assert envelope.decode(to_json(pickled((1, (2,)))))["a"] == [[1, [2]]]
-
-
-@pytest.mark.parametrize("reason", MORE_THAN_JSON)
-@pytest.mark.parametrize("protocol", range(3, pickle.HIGHEST_PROTOCOL + 1))
-def test_what_is_more_than_json_is_refused_by_its_type(reason: str, protocol: int) -> None:
-    """With the function's name and the type, at any depth, and never with the value."""
-    for value in (MORE_THAN_JSON[reason], [{"a": MORE_THAN_JSON[reason]}]):
-        raw = pickle.dumps({"t": None, "f": "add", "a": (value,), "k": {}, "et": 1}, protocol)
-        with pytest.raises(NotJson) as refused:
-            to_json(raw)
-        assert (refused.value.reason, refused.value.function) == (reason, "add")
-
-
-class _Bomb:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (self.folder,)
-
-
-def test_nothing_that_a_pickle_names_is_called(tmp_path: Path) -> None:
-    """A pickle that would run code is a job with a strange argument, or no job; whatever it would do is not done."""
-    for raw in (
-        pickled(_Bomb(tmp_path / "argument")),
-        pickle.dumps(_Bomb(tmp_path / "job")),
-        b"cos\nsystem\n(S'x'\ntR.",
-    ):
-        with pytest.raises(NotJson):
-            to_json(raw)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("raw", [b"", b"\x80", b"\x81\xa1a\x01", pickle.dumps([1]), pickle.dumps({"f": "add"})])
-def test_garbage_is_refused_without_a_name(raw: bytes) -> None:
-    """Neither an error of pickle's own nor a guess."""
-    with pytest.raises(NotJson) as refused:
-        to_json(raw)
-    assert refused.value.function == ""
 
 
 def _calls() -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
