@@ -34,9 +34,9 @@ _SETTINGS = """broker_url result_backend task_serializer task_acks_late worker_p
     task_soft_time_limit task_routes task_default_queue result_expires worker_concurrency worker_max_tasks_per_child
     beat_schedule task_always_eager visibility_timeout"""
 _CALLS = """delay countdown eta expires task_id queue priority link link_error
-    AsyncResult.get AsyncResult.state AsyncResult.revoke AsyncResult.forget self.retry self.update_state"""
+    AsyncResult.get AsyncResult.state AsyncResult.revoke AsyncResult.forget"""
 _OPTIONS = """bind autoretry_for retry_backoff retry_backoff_max retry_jitter max_retries rate_limit time_limit
-    soft_time_limit ignore_result acks_late name queue serializer track_started"""
+    soft_time_limit ignore_result acks_late name queue serializer track_started self.retry self.update_state"""
 
 Load = Callable[[str], ModuleType]
 

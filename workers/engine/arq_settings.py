@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from importlib import __file__ as importlib_file
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from arqway.workers.settings import Settings
 _ARQ_MAX_JOBS = 10
 """What arq runs at a time where nobody says otherwise."""
 _PROBE = {"t": 1, "f": "probe", "a": [1, "one"], "k": {"b": None}, "et": 1}
-_OF_OTHERS = ("<frozen ", str(Path(__file__).parents[2]), str(Path(arq.worker.__file__).parent))
+_OF_OTHERS = ("<frozen ", importlib_file, f"{Path(__file__).parents[2]}/", f"{Path(arq.worker.__file__).parent}/")
 """Where code lies that is neither the user's nor what the user called: importlib, Arqway and arq."""
 _POOL_NAMES = {"db": "database", "path": "unix_socket_path"}
 """How redis-py's connections call what ``RedisSettings`` call otherwise."""

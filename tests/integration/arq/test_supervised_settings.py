@@ -104,7 +104,7 @@ async def test_a_killed_workers_jobs_are_released_on_its_own_server_and_queue(
             assert await command.ends(timeout_s=START_S) == 0
     finally:
         await arq.aclose()
-    assert released_s < 2
+    assert released_s < 5
     assert lines(command, RELEASED)[0]["jobs"] >= 1
 
 

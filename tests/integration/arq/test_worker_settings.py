@@ -1,8 +1,10 @@
 """A stock ``WorkerSettings`` is found, checked and obeyed: whatever arq takes for one, and no more."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +83,7 @@ async def test_an_option_left_out_is_arqs_own_and_one_given_wins(settings: Setti
 
 _EXTENDED = """
 import json
+import re
 from datetime import date
 
 class Encoder(json.JSONEncoder):
@@ -249,3 +252,16 @@ class WorkerSettings:
     assert info is not None
     assert info.function == "tick"
     await arq.delete("arq:queue", *(f"arq:job:{found.decode()}" for found in ids))
+
+
+async def test_a_module_that_is_installed_elsewhere_is_blamed_too(
+    settings: Settings, make_module: MakeModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own line, with the whole path, and not that of the library that it called wrongly."""
+    module = make_module("import json\n\n\ndef read():\n    return json.loads('nonsense')\n\n\nread()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    place = re.escape(f"{tmp_path / module}.py:5: ")
+    with pytest.raises(ConfigurationError, match=f": {place}JSONDecodeError: "):
+        arq_worker(f"{module}.WorkerSettings", settings)
