@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 
 FROM_ARQ, FROM_CELERY = "docs/from-arq.md", "docs/from-celery.md"
 CLI = (sys.executable, "-m", "arqway.service.cli")
-START_S = 40
+START_S = 90
 _SETTINGS = """broker_url result_backend task_serializer task_acks_late worker_prefetch_multiplier task_time_limit
     task_soft_time_limit task_routes task_default_queue result_expires worker_concurrency worker_max_tasks_per_child
     beat_schedule task_always_eager visibility_timeout"""
@@ -58,7 +58,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str) -> Ite
         sys.modules.pop(file.stem, None)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [FROM_ARQ, FROM_CELERY])
 async def test_the_code_of_a_page_is_typed(name: str, tmp_path: Path) -> None:
     """Its Python files pass ``mypy --strict``."""
@@ -89,7 +89,7 @@ def test_what_people_use_of_celery_has_its_row() -> None:
         assert all(len(row) == 2 and row[1] for row in rows), title
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_the_move_from_arq_goes_as_shown(page: Callable[[str], Load], redis_url: str, tmp_path: Path) -> None:
     """Pickled jobs are converted with the commands and the output of the page, and run by the command of the page."""
     load = page(FROM_ARQ)
@@ -116,6 +116,7 @@ async def test_the_move_from_arq_goes_as_shown(page: Callable[[str], Load], redi
     await new.aclose()
 
 
+@pytest.mark.timeout(180)
 async def test_an_old_queue_drains_beside_a_new_one(
     page: Callable[[str], Load], settings: Settings, redis_url: str
 ) -> None:
@@ -136,7 +137,7 @@ async def test_an_old_queue_drains_beside_a_new_one(
         counts: list[Any] = [await old_pool.zcard(key) for key in ("arq:queue", new_queue.QUEUE)]
         return counts == [0, 0]
 
-    await wait_until(both_empty, "both queues are drained", timeout_s=20)
+    await wait_until(both_empty, "both queues are drained", timeout_s=START_S)
     ours.handle_sig(SIGTERM)
     await asyncio.gather(*runs)
     assert [await job.result(timeout=1) for job in [*waiting, *fresh][::20]] == [

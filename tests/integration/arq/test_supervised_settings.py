@@ -20,10 +20,10 @@ from tests.support.processes import Command, arqway, descendants
 from tests.support.redis_server import valkey
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 QUEUE = "shop:jobs"
-START_S = 40
+START_S = 90
 RELEASED = "The jobs of a dead worker are due again"
 
 
@@ -66,7 +66,9 @@ async def test_a_stock_class_runs_in_two_processes(shop: Path, arq: ArqRedis, re
         assert await job.result(timeout=START_S, poll_delay=0.02) == "Hello, Ada!"
         holding = [await enqueue(arq, "hold") for _ in range(6)]
         await wait_until(
-            lambda: len({line for line in notes(shop) if "holding" in line}) == 2, "both processes hold jobs"
+            lambda: len({line for line in notes(shop) if "holding" in line}) == 2,
+            "both processes hold jobs",
+            timeout_s=START_S,
         )
         await wait_until(lambda: arq.exists("shop:health"), "the health record is written", timeout_s=START_S)
         (shop / "finish").touch()
@@ -95,16 +97,20 @@ async def test_a_killed_workers_jobs_are_released_on_its_own_server_and_queue(
             (pid,) = [int(line.split()[1]) for line in notes(shop) if "holding" in line]
             os.kill(pid, SIGKILL)
             killed_s = time.monotonic()
-            await wait_until(lambda: len(lines(command, RELEASED)) == 1, "the supervisor releases it")
+            await wait_until(
+                lambda: len(lines(command, RELEASED)) == 1, "the supervisor releases it", timeout_s=START_S
+            )
             released_s = time.monotonic() - killed_s
-            await wait_until(lambda: sum("holding" in line for line in notes(shop)) == 2, "it runs again")
+            await wait_until(
+                lambda: sum("holding" in line for line in notes(shop)) == 2, "it runs again", timeout_s=START_S
+            )
             (shop / "finish").touch()
             assert await job.result(timeout=10, poll_delay=0.02) != pid
             command.signal(SIGTERM)
             assert await command.ends(timeout_s=START_S) == 0
     finally:
         await arq.aclose()
-    assert released_s < 5
+    assert released_s < 8
     assert lines(command, RELEASED)[0]["jobs"] >= 1
 
 
@@ -119,7 +125,7 @@ async def test_a_burst_ends_with_0_and_a_process_of_it_that_is_killed_is_started
             lambda: sum("holding" in line for line in notes(shop)) == 4, "all of them run", timeout_s=START_S
         )
         os.kill(int(notes(shop)[-1].split()[1]), SIGKILL)
-        await wait_until(lambda: lines(command, RELEASED) != [], "its jobs are released")
+        await wait_until(lambda: lines(command, RELEASED) != [], "its jobs are released", timeout_s=START_S)
         (shop / "finish").touch()
         assert await command.ends(timeout_s=START_S) == 0
     assert all([await job.result(timeout=1) for job in jobs])
@@ -156,7 +162,7 @@ async def test_it_does_not_start_while_pickled_jobs_wait_unless_told_to(
     assert await arq.zcard(QUEUE) == 4
     with worker(shop, redis_url, "--fail-pickled") as command:
         assert await good.result(timeout=START_S, poll_delay=0.02) == "Hello, Ada."
-        await wait_until(lambda: _is_empty(arq), "the pickled ones have failed")
+        await wait_until(lambda: _is_empty(arq), "the pickled ones have failed", timeout_s=START_S)
         command.signal(SIGTERM)
         assert await command.ends(timeout_s=START_S) == 0
     store = JobStore(arq)
