@@ -107,7 +107,7 @@ async def test_a_job_that_an_old_worker_has_claimed_is_left_to_it(
         await finish.wait()
         return n
 
-    running, *waiting = [await submitted(pickling, "hold", n) for n in range(3)]
+    running, *waiting = [await submitted(pickling, "hold", n, _job_id=f"held-{n}") for n in range(3)]
     function = func(hold, name="hold")
     old = Worker([function], redis_pool=pickling, burst=True, max_burst_jobs=1, handle_signals=False, poll_delay=0.01)
     run = asyncio.create_task(old.async_run())
