@@ -26,6 +26,7 @@ _FOR_TESTS = ("ARQWAY_TEST_", "ARQWAY_REQUIRE")
 pytest_plugins = [
     "tests.support.http",
     "tests.support.http_client",
+    "tests.support.arq_shop",
     "tests.support.arq_workers",
     "tests.support.feeds",
     "tests.support.by_hand",

@@ -131,9 +131,19 @@ def test_a_module_is_named_after_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("unsafe", ["pickle", "marshal", "shelve", "dill", "cloudpickle"])
-def test_nothing_is_ever_unpickled(unsafe: str) -> None:
-    """Neither package imports a format that runs what it reads."""
-    assert [name_of(path) for path in _CODE if unsafe in imported(path)] == []
+def test_nothing_is_unpickled_but_by_one_command(unsafe: str) -> None:
+    """No package imports a format that runs what it reads, but for the converter, which one command alone imports."""
+    converter = ["workers/client/conversion.py"] if unsafe == "pickle" else []
+    assert [name_of(path) for path in _CODE if unsafe in imported(path)] == converter
+    users = [name_of(path) for path in _CODE if re.search(r"\bconversion\b", path.read_text(encoding="utf-8"))]
+    assert users == ["service/cli/convert.py"]
+
+
+def test_only_that_command_loads_the_converter() -> None:
+    """The service, a worker, the face and the command line come up without it."""
+    loaded = "import arqway, arqway.service.app, arqway.service.cli.commands, arqway.workers.__main__, sys"
+    check = "sys.exit('arqway.workers.client.conversion' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", f"{loaded}; {check}"], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(("package", "allowed"), [("redis", _MAY_IMPORT_REDIS), ("arq", _MAY_IMPORT_ARQ)])

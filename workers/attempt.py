@@ -71,6 +71,11 @@ class Attempt:
         """Whether the hard limit has passed, though perhaps nothing could end the job."""
         return self.reason is EndReason.TIMEOUT or self._loop.time() > self._deadline_s
 
+    @property
+    def begun(self) -> bool:
+        """Whether the job's function was called, or was about to be."""
+        return self._deadline_s > 0
+
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
         """Tell whether the job's code runs in ``task``."""
         return self._task is task

@@ -66,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument(
         "--processes", type=a_number(PROCESSES_MAX), metavar="N", help="how many (ARQWAY_PROCESSES, or 1)"
     )
+    worker.add_argument("--arq", metavar="NAME", help="run a stock arq WorkerSettings, as it is: module.WorkerSettings")
+    worker.add_argument("--fail-pickled", action="store_true", help="start although pickled jobs wait: each will fail")
+    convert = add("convert", _convert, "turn the waiting jobs of a pickling arq producer into JSON, once")
+    convert.add_argument("--pickle", action="store_true", help="yes, read pickles: nobody else can write to this Redis")
+    convert.add_argument("--queue", metavar="KEY", help="of this queue only, as arq's queue_name has it")
+    convert.add_argument("--dry-run", action="store_true", help="change nothing, and tell what would be done")
     add_client_commands(add)
     add("doctor", _doctor, "check the settings, the server, the jobs and the home folder")
     _add_keys(add("keys", _keys_create, "make, list and revoke API keys, beside Redis"))
@@ -116,7 +122,13 @@ def _api(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     from arqway.service.cli.parts import run_worker
 
-    return run_worker(arguments.processes)
+    return run_worker(arguments.processes, arguments.arq, fail_pickled=arguments.fail_pickled)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from arqway.service.cli.convert import convert
+
+    return convert(arguments)
 
 
 def _doctor(_: argparse.Namespace) -> int:

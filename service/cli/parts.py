@@ -11,7 +11,9 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from arqway.service.cli.addresses import refuse_taken_port
+from arqway.service.cli.errors import WRONG_INPUT, CommandError
 from arqway.service.cli.variables import read_settings
+from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.logs import configure_logs
 from arqway.workers.processes.lifeline import end_with_parent
 
@@ -42,31 +44,41 @@ def run_api(lifeline: int | None) -> int:
     return 0
 
 
-def run_worker(processes: int | None) -> int:
-    """Keep worker processes running until told to stop."""
+def run_worker(processes: int | None, arq: str | None = None, *, fail_pickled: bool = False) -> int:
+    """Keep worker processes running until told to stop, or until the burst of an arq ``WorkerSettings`` is over."""
     from arqway.service.cli.stack import workers_of
 
     settings = read_settings()
     if processes is not None:
         settings = settings.model_copy(update={"processes": processes})
-    return _keep_running(lambda server: workers_of(settings, server), settings)
+    if arq is None:
+        return _keep_running(lambda server: workers_of(settings, server), settings)
+    from arqway.workers.processes.arq_workers import arq_worker_part
+
+    try:
+        part = arq_worker_part(arq, settings, fail_pickled=fail_pickled)
+    except ConfigurationError as error:
+        raise CommandError(str(error), WRONG_INPUT) from None
+    return _keep_running(lambda _: part, settings, embedded=False)
 
 
-def _keep_running(part: "Callable[[EmbeddedServer | None], Part]", settings: "ServiceSettings") -> int:
+def _keep_running(
+    part: "Callable[[EmbeddedServer | None], Part]", settings: "ServiceSettings", *, embedded: bool = True
+) -> int:
     from arqway.service.cli.redis_server import embedded_server
     from arqway.service.cli.stack import Stack, StopRequested
 
     configure_logs(settings.log_level, settings.log_format)
     with ExitStack() as resources:
         server = None
-        if settings.redis_url is None:
+        if embedded and settings.redis_url is None:
             server = resources.enter_context(embedded_server(settings.home, share=True))
         kept = part(server)
 
         async def serve() -> None:
             async with Stack([kept], settings, server, restarts=None) as stack:
                 with suppress(StopRequested):
-                    await stack.run(asyncio.Event().wait())
+                    await stack.run(stack.done() if kept.ends else asyncio.Event().wait())
 
         asyncio.run(serve())
     return 0

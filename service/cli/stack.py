@@ -96,6 +96,10 @@ class Stack:
                 pending.cancel()
             await asyncio.gather(task, watching, return_exceptions=True)
 
+    async def done(self) -> None:
+        """Return once every process has done its work."""
+        await self._supervisor.done()
+
     async def _watch(self) -> Any:
         """Raise when a signal has come, or the stack cannot go on."""
         stopping = asyncio.create_task(self._stopping.wait())

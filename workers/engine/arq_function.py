@@ -12,10 +12,12 @@ from typing import Any, cast
 import arq.worker
 from arq.constants import keep_cronjob_progress
 from arq.cron import CronJob
+from arq.jobs import Deserializer, Serializer
 from pydantic_core import from_json, to_json
 
 from arqway.workers.attempt import Attempt
 from arqway.workers.context import JobContext
+from arqway.workers.contract.envelope import decode, encode
 from arqway.workers.contract.errors import InvalidPayload, RetryJob
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 from arqway.workers.definition import InvalidResult
@@ -39,6 +41,9 @@ class ArqFunction:
     retry_jobs: bool
     keep_result_ms: int | None
     soft_timeout: timedelta | None = None
+    serializer: Serializer | None = None
+    """Writes results, and ``deserializer`` reads arguments, where the worker was given JSON functions of its own."""
+    deserializer: Deserializer | None = None
 
     @property
     def keep_lease_ms(self) -> int:
@@ -58,19 +63,23 @@ class ArqFunction:
             retry=RetryPolicy(max_attempts=tries, on=(RetryJob,)) if tries > 1 else NO_RETRY,
             retry_jobs=worker.retry_jobs,
             keep_result_ms=_kept_ms(function),
+            serializer=None if worker.job_serializer is encode else worker.job_serializer,
+            deserializer=None if worker.job_deserializer is decode else worker.job_deserializer,
         )
 
     def read_envelope(self, envelope: bytes) -> Arguments:
         """Return the arguments inside an envelope. Raises InvalidPayload."""
         try:
-            fields = from_json(envelope)
+            fields = (self.deserializer or from_json)(envelope)
             return tuple(fields["a"]), dict(fields["k"])
-        except (ValueError, KeyError, TypeError):
+        except Exception:  # a deserializer of the user's may raise anything
             raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
 
     def write_result(self, result: Any) -> bytes:
         """Return the result as JSON. Raises InvalidResult."""
         try:
+            if self.serializer is not None:
+                result = from_json(self.serializer({"r": result}))["r"]
             return to_json(result, inf_nan_mode="null")
         except Exception as error:
             raise InvalidResult from error

@@ -30,8 +30,8 @@ class Hooks:
         await self._call(self._end, attempt)
 
     def settled(self, attempt: Attempt) -> None:
-        """Tell, in a task of its own, that the outcome is written."""
-        if self._after is not None:
+        """Tell, in a task of its own, that the outcome is written; like arq, not of a job that was refused unrun."""
+        if self._after is not None and attempt.begun:
             task = asyncio.create_task(self._call(self._after, attempt))
             self._running.add(task)
             task.add_done_callback(self._running.discard)

@@ -77,7 +77,7 @@ class JobWorker(Worker):
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         ours = [func(cast(Any, job.function), name=job.kind, timeout=job.timeout) for job in self.registry.values()]
         super().__init__([*functions, *ours], **{**self._defaults(arq_options), **arq_options})
-        self._queues = self.settings.queues if "queue_name" not in arq_options else (keys.queue_of(self.queue_name),)
+        self.queues = self.settings.queues if "queue_name" not in arq_options else (keys.queue_of(self.queue_name),)
         self._interrupt = asyncio.Event()
         self._intake: Intake | None = None
         self._intakes = Intakes()
@@ -196,8 +196,8 @@ class JobWorker(Worker):
     def _make_intake(self) -> Intake:
         lease_ms = int(self.settings.lease_s * 1000)
         return Intake(
-            Claimer(self.store, self._queues, self.worker_id, lease_ms, self.executor.on_probation),
-            Wakeup(self.store, self._queues, self.poll_delay_s),
+            Claimer(self.store, self.queues, self.worker_id, lease_ms, self.executor.on_probation),
+            Wakeup(self.store, self.queues, self.poll_delay_s),
             self.executor,
             self.tasks,
             slots=self.max_jobs,
@@ -236,7 +236,7 @@ class JobWorker(Worker):
         cancellations = Cancellations(
             self.store, lambda job_id, token: self.executor.end(job_id, EndReason.CANCEL, token=token)
         )
-        watch = watch_over(self, intake, leases, self._queues)
+        watch = watch_over(self, intake, leases, self.queues)
         tasks = [asyncio.create_task(cancellations.run()), asyncio.create_task(self._beat())]
         leases.start()
         try:

@@ -52,6 +52,7 @@ class Part:
         environment: Variables that differ for a start.
         lost: Takes care of what a start leaves that ended by a signal or with an error's exit code.
         log: File that gets the output; without it that is this process's own.
+        ends: Whether a start that ends with exit code 0 has done its work, as in a burst, and is followed by no other.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Part:
     environment: Callable[[Start], Mapping[str, str]] = lambda _: {}
     lost: Callable[[Start], Awaitable[None]] = _nothing
     log: Path | None = None
+    ends: bool = False
 
 
 class _Place:
@@ -71,6 +73,7 @@ class _Place:
         self.start = Start(number, 0)
         self.deaths = 0
         """In a row, each at once after the start."""
+        self.done = False
         self.misconfigured: bool | None = None
         """Whether every start so far has ended at once with that exit code; None: none has ended."""
 
@@ -108,6 +111,7 @@ class Supervisor:
         self._hurried_twice = asyncio.Event()
         self._hurried = False
         self._hopeless: asyncio.Queue[str] = asyncio.Queue()
+        self._done = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._lifeline, self._lifeline_held = os.pipe()
@@ -120,6 +124,10 @@ class Supervisor:
     async def failure(self) -> str:
         """Return why, in one line, once it makes no sense to go on: a process ends again and again."""
         return await self._hopeless.get()
+
+    async def done(self) -> None:
+        """Return once every process has done its work; never, where there are parts whose work has no end."""
+        await self._done.wait()
 
     def hurry(self) -> None:
         """Ask the processes, which were asked to stop, to do so at once; asked again, kill them."""
@@ -137,6 +145,11 @@ class Supervisor:
             lived_s = time.monotonic() - started_s
             place.ended(code, lived_s)
             if self._stopping.is_set():
+                return
+            if code == 0 and place.part.ends:
+                place.done = True
+                if all(other.done for other in self._places):
+                    self._done.set()
                 return
             if (reason := self._despair(place, code)) is not None:
                 self._hopeless.put_nowait(reason)

@@ -5,8 +5,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
@@ -17,12 +17,38 @@ from arqway.workers.store.workers import Fleet
 
 logger = logging.getLogger("arqway.workers.supervisor")
 
+OpenFleet = Callable[[], AbstractAsyncContextManager[Fleet]]
+
 _LOOKS_AFTER_S = (0.0, 0.25)
 """A claim that the dead worker had sent may still have been on its way at the first look."""
 
 
 def worker_part(settings: Settings, redis_url: str) -> Part:
     """Return the worker processes that ``settings`` ask for, on the server at ``redis_url``."""
+
+    @asynccontextmanager
+    async def open_fleet() -> AsyncIterator[Fleet]:
+        redis = open_redis(redis_url)
+        try:
+            yield Fleet(redis)
+        finally:
+            await redis.aclose(close_connection_pool=True)
+
+    return part_of(settings, open_fleet, settings.served_queues)
+
+
+def part_of(
+    settings: Settings, open_fleet: OpenFleet, queues: Sequence[str], *arguments: str, ends: bool = False
+) -> Part:
+    """Return worker processes.
+
+    Args:
+        settings: How many, and how long a lease is.
+        open_fleet: Connects to the server that has their queues.
+        queues: The names of these.
+        arguments: Of ``python -m arqway.workers``.
+        ends: Whether they end by themselves when their work is done.
+    """
     supervisor = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
     def name(start: Start) -> str:
@@ -30,15 +56,16 @@ def worker_part(settings: Settings, redis_url: str) -> Part:
 
     async def release(start: Start) -> None:
         with suppress(TimeoutError):  # the leases have run out meanwhile
-            async with asyncio.timeout(settings.lease_s):
-                await release_leases(name(start), settings, redis_url)
+            async with asyncio.timeout(settings.lease_s), open_fleet() as fleet:
+                await release_leases(name(start), fleet, queues, int(settings.lease_s * 1000))
 
     return Part(
         name="worker",
-        command=lambda start: ("-m", "arqway.workers", "--id", name(start)),
+        command=lambda start: ("-m", "arqway.workers", *arguments, "--id", name(start)),
         count=settings.processes,
         environment=lambda start: _health_port(settings, start),
         lost=release,
+        ends=ends,
     )
 
 
@@ -49,22 +76,18 @@ def _health_port(settings: Settings, start: Start) -> Mapping[str, str]:
     return {"ARQWAY_WORKER_HEALTH_PORT": str(settings.worker_health_port + start.place - 1)}
 
 
-async def release_leases(worker_id: str, settings: Settings, redis_url: str) -> None:
+async def release_leases(worker_id: str, fleet: Fleet, queues: Sequence[str], lease_ms: int) -> None:
     """Make the jobs of a worker that has died due at once. While Redis is away it goes on trying."""
-    redis = open_redis(redis_url)
-    try:
-        for look_after_s in _LOOKS_AFTER_S:
-            await asyncio.sleep(look_after_s)
-            await _release(Fleet(redis), worker_id, settings)
-    finally:
-        await redis.aclose(close_connection_pool=True)
+    for look_after_s in _LOOKS_AFTER_S:
+        await asyncio.sleep(look_after_s)
+        await _release(fleet, worker_id, queues, lease_ms)
 
 
-async def _release(fleet: Fleet, worker_id: str, settings: Settings) -> None:
-    backoff, lease_ms, jobs = Backoff(), int(settings.lease_s * 1000), 0
+async def _release(fleet: Fleet, worker_id: str, queues: Sequence[str], lease_ms: int) -> None:
+    backoff, jobs = Backoff(), 0
     while True:
         try:
-            for queue in settings.served_queues:
+            for queue in queues:
                 jobs += await fleet.release(queue, worker_id, lease_ms=lease_ms)
             await fleet.remove(worker_id)
             break

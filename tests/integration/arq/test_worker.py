@@ -106,6 +106,21 @@ async def test_hooks_share_one_ctx_and_may_fail(arq: ArqRedis, make_worker: Make
     assert (await job.result(timeout=1), seen) == (job.job_id, ["start", "body", "end", "after"])
 
 
+async def test_no_hook_is_called_for_a_job_that_is_refused_unrun(arq: ArqRedis, make_worker: MakeWorker) -> None:
+    """An unreadable envelope and an expired one fail without on_job_start, on_job_end or after_job_end, as with arq."""
+    seen: list[str] = []
+
+    async def hook(ctx: dict[str, Any]) -> None:
+        seen.append(ctx["job_id"])
+
+    await arq.set("arq:job:garbage", b"\x00", ex=60)
+    await arq.zadd("arq:queue", {"garbage": 1, "expired": 1})
+    job = await submitted(arq, "add", 1)
+    worker = make_worker(add, on_job_start=hook, on_job_end=hook, after_job_end=hook)
+    await worker.async_run()
+    assert (worker.jobs_failed, seen) == (2, [job.job_id] * 3)
+
+
 async def test_startup_and_shutdown_are_called_with_the_workers_ctx(arq: ArqRedis, make_worker: MakeWorker) -> None:
     """on_startup fills ctx for the functions, on_shutdown empties it when the worker is closed."""
     log: list[str] = []

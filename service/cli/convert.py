@@ -1,0 +1,43 @@
+"""``arqway convert --pickle``: waiting jobs of a pickling arq producer become JSON, once, when somebody asks for it."""
+
+import argparse
+import asyncio
+
+from arqway.service.cli.errors import FAILED, WRONG_INPUT, CommandError
+from arqway.service.cli.output import say, say_table
+from arqway.service.cli.variables import read_settings
+from arqway.workers.client import conversion
+from arqway.workers.contract.errors import ConfigurationError, StoreUnavailable
+
+_WARNING = (
+    "convert reads pickles, a format that must never come from strangers: give --pickle "
+    "if nobody but you and your own programs can write to this Redis"
+)
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    """Convert, and return 0 if no pickle is left, else 1."""
+    if not arguments.pickle:
+        raise CommandError(_WARNING, WRONG_INPUT)
+    settings = read_settings()
+    if settings.redis_url is None:
+        raise CommandError("REDIS_URL is not set: it names the server whose jobs are to be converted", WRONG_INPUT)
+    try:
+        done = asyncio.run(_convert(settings.redis_url.get_secret_value(), arguments.queue, arguments.dry_run))
+    except ConfigurationError as error:
+        raise CommandError(str(error), WRONG_INPUT) from None
+    except StoreUnavailable as error:
+        raise CommandError(f"Redis does not answer: {error.__cause__}; run it again to go on", FAILED) from None
+    say(f"{'would convert' if arguments.dry_run else 'converted':<16}{done.converted:>8}")
+    say(f"{'already JSON':<16}{done.already_json:>8}")
+    say(f"{'running':<16}{done.running:>8}")
+    say(f"{'cannot be JSON':<16}{len(done.unconvertible):>8}")
+    if done.unconvertible:
+        say()
+        say_table(("ID", "FUNCTION", "HOLDS"), done.unconvertible)
+    return 0 if done.complete else FAILED
+
+
+async def _convert(redis_url: str, queue_key: str | None, dry_run: bool) -> conversion.Conversion:
+    async with conversion.open_envelopes(redis_url) as envelopes:
+        return await conversion.convert(envelopes, queue_key=queue_key, dry_run=dry_run)

@@ -1,0 +1,82 @@
+"""Envelopes as arq's producers wrote them: found, read, and replaced where nobody has touched them meanwhile.
+
+As in ``workers.store.jobs``, all methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+
+from arqway.workers.contract import keys
+from arqway.workers.store.connection import store_errors
+from arqway.workers.store.script import Script, Value
+
+_PORTION = 200
+_LOOKED_AT = 1_000
+_PICKLE = b"\x80"
+"""What a pickle of protocol 2 or later begins with, and no JSON. Source: Python, ``pickletools``, opcode ``PROTO``."""
+
+
+class Replacement(NamedTuple):
+    """An envelope that is to take the place of another one."""
+
+    job_id: str
+    old: bytes
+    new: bytes
+
+
+class Envelopes:
+    """What lies under ``arq:job:*``.
+
+    Args:
+        redis: A client that does not decode replies.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._replace = Script("replace_envelope")
+
+    async def ids(self, queue_key: str | None) -> AsyncIterator[list[str]]:
+        """Give the ids of the jobs in a queue, or of all that have an envelope, in portions, each id once.
+
+        Jobs that come or go meanwhile may be missed. Source: Redis documentation, "SCAN", guarantees.
+        """
+        seen: set[str] = set()
+        cursor: int | None = None
+        while cursor != 0:
+            with store_errors():
+                cursor, found = await self._scan(queue_key, cursor or 0)
+            new = [job_id for job_id in dict.fromkeys(found) if job_id not in seen]
+            seen.update(new)
+            for start in range(0, len(new), _PORTION):
+                yield new[start : start + _PORTION]
+
+    async def read(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the envelope of each job; None: it has none."""
+        with store_errors():
+            return await self._redis.mget([keys.envelope(job_id) for job_id in job_ids]) if job_ids else []
+
+    async def replace(self, changes: Sequence[Replacement], *, dry_run: bool) -> list[str]:
+        """Replace envelopes, and tell of each: ``replaced``, ``running``, or ``changed`` since it was read.
+
+        Atomic: one script. A dry run tells the same and writes nothing.
+        """
+        args: list[Value] = [int(dry_run)]
+        for change in changes:
+            args += change
+        with store_errors():
+            return [answer.decode() for answer in await self._replace(self._redis, args=args)] if changes else []
+
+    async def count_pickled(self, queue_key: str) -> int:
+        """Count the pickles among the next jobs of a queue, at most 1,000."""
+        with store_errors():
+            ids = [member.decode() for member in await self._redis.zrange(queue_key, 0, _LOOKED_AT - 1)]
+        return sum(envelope is not None and envelope.startswith(_PICKLE) for envelope in await self.read(ids))
+
+    async def _scan(self, queue_key: str | None, cursor: int) -> tuple[int, list[str]]:
+        if queue_key is not None:
+            cursor, members = await self._redis.zscan(queue_key, cursor, count=_PORTION)
+            return int(cursor), [job_id.decode() for job_id, _ in members]
+        cursor, names = await self._redis.scan(cursor, match=f"{keys.ENVELOPE_PREFIX}*", count=_PORTION)
+        return int(cursor), [name.decode().removeprefix(keys.ENVELOPE_PREFIX) for name in names]
