@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arqway.workers.client import JobQueue, open_queue
+    from arqway.workers.client import JobQueue, PendingJob, SyncJobQueue, open_queue
     from arqway.workers.context import JobContext, LocalAttempt
     from arqway.workers.contract.errors import (
         ArqwayError,
@@ -35,16 +35,18 @@ __all__ = [
     "JobRecord",
     "JobState",
     "LocalAttempt",
+    "PendingJob",
     "Registry",
     "RetryJob",
     "RetryPolicy",
     "StoreUnavailable",
+    "SyncJobQueue",
     "job",
     "open_queue",
 ]
 
 _MODULES = {
-    "workers.client": ("JobQueue", "open_queue"),
+    "workers.client": ("JobQueue", "PendingJob", "SyncJobQueue", "open_queue"),
     "workers.context": ("JobContext", "LocalAttempt"),
     "workers.contract.errors": (
         "ArqwayError",

@@ -207,15 +207,17 @@ class SyncJobQueue:
         with self._lock:
             self._closed = True
             background, self._background = self._background, None
-            if background is not None:
+            if background is not None and self._finalizer is not None:
+                self._finalizer.detach()  # its own call does nothing while the interpreter exits
                 background.stop()
         if background is not None:
             background.join()
 
     def _forget(self) -> None:
         """Leave the parent's connections to the parent."""
-        if self._background is not None and self._finalizer is not None:
+        if self._finalizer is not None:
             self._finalizer.detach()
+        if self._background is not None:
             _of_parents.append(self._background)
         self._start_afresh()
 
