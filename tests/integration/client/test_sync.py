@@ -241,6 +241,8 @@ def test_settings_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(2):
             with pytest.raises(ConfigurationError, match="REDIS_URL"):
                 jobs.ping()
+    for thread in background_threads():
+        thread.join(10)
     assert background_threads() == []
 
 
