@@ -142,7 +142,8 @@ class Attempt:
             self._inherited = {"tenant": parent.tenant, "tags": parent.tags}
             if parent.deadline_ms is not None:
                 self._inherited["deadline"] = _EPOCH + timedelta(milliseconds=parent.deadline_ms)
-        return await self._queue.submit(job, payload, **{**self._inherited, **options})
+        together: SubmitOptions = {**self._inherited, **options}
+        return await self._queue.submit(job, payload, **together)
 
     async def read(self, job_id: str) -> JobRecord:
         """Return the record of a job."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -212,7 +213,8 @@ async def test_a_commit_in_another_thread(jobs: JobQueue, engine: Engine) -> Non
     """The job is sent by the client's own event loop, and a flush right afterwards waits for it."""
     with Session(engine) as session:
         pending = await hold(jobs, session)
-        await asyncio.to_thread(lambda: (session.execute(_INSERT), session.commit()))
+        session.execute(_INSERT)
+        await asyncio.to_thread(session.commit)
         assert await jobs.flush()
         assert pending.state == "accepted"
 
@@ -273,7 +275,7 @@ def own_server() -> Iterator[Valkey]:
 @pytest.fixture
 async def own_jobs(own_server: Valkey, settings: Settings) -> AsyncIterator[JobQueue]:
     """A client of it."""
-    changed = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_server.url)})  # type: ignore[call-arg, misc, arg-type]
+    changed = settings.model_copy(update={"redis_url": SecretStr(own_server.url)})
     async with open_queue(changed, JOBS) as queue:
         yield queue
 

@@ -210,7 +210,7 @@ async def test_a_submission_without_an_answer_may_be_repeated(run_worker: RunWor
             ids.append((await attempt(*args)).id)
             raise StoreUnavailable
 
-        link.submit = unanswered  # type: ignore[method-assign]
+        link.submit = unanswered  # type: ignore[assignment, method-assign]
         with pytest.raises(StoreUnavailable):
             await ctx.submit(double, Number(value=1))
         link.submit = attempt  # type: ignore[method-assign]

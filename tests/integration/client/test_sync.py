@@ -12,13 +12,13 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import httpx
@@ -270,11 +270,11 @@ def test_closing_breaks_off_what_waits(settings: Settings) -> None:
             jobs.ping()
 
     with ThreadPoolExecutor(10) as threads:
-        waiting = [threads.submit(jobs.wait, accepted.id, timeout_s=60) for _ in range(5)]
-        busy = [threads.submit(go_on) for _ in range(5)]
+        calls: list[Future[Any]] = [threads.submit(jobs.wait, accepted.id, timeout_s=60) for _ in range(5)]
+        calls += [threads.submit(go_on) for _ in range(5)]
         jobs.run(_others_listen)
         jobs.close()
-        for call in [*waiting, *busy]:
+        for call in calls:
             assert "closed" in str(call.exception(timeout=10))
             assert isinstance(call.exception(), RuntimeError)
 
@@ -332,14 +332,14 @@ def test_a_call_within_a_call_is_refused(settings: Settings, monkeypatch: pytest
     def again() -> None:
         seen.append(_whose.get())
         try:
-            jobs.ping()
+            ours.ping()
         except RuntimeError as error:
             seen.append(str(error))
 
     monkeypatch.setattr(f"{__name__}._calls", [again])
-    with SyncJobQueue(Registry([reentrant]), settings=settings) as jobs:
+    with SyncJobQueue(Registry([reentrant]), settings=settings) as ours:
         _whose.set("ours")
-        jobs.submit_json("test.reentrant", b'{"value": 1}')
+        ours.submit_json("test.reentrant", b'{"value": 1}')
     assert seen[0] == "ours"
     assert "cannot be used by what it calls" in str(seen[1])
 
@@ -351,8 +351,8 @@ from tests.support.jobs import Number, double
 
 jobs = SyncJobQueue(Registry([double]))
 job_id = jobs.submit(double, Number(value=1)).id
-print("waiting", flush=True)
 try:
+    print("waiting", flush=True)
     jobs.wait(job_id, timeout_s=60)
 except KeyboardInterrupt:
     print(jobs.read(job_id).state, flush=True)
