@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from arqway.service.access.callers import Caller
     from arqway.service.arqway import Arqway
-    from arqway.workers.client import JobQueue, open_queue
+    from arqway.workers.client import JobQueue, PendingJob, SyncJobQueue, open_queue
     from arqway.workers.context import JobContext, LocalAttempt
     from arqway.workers.contract.errors import (
         ArqwayError,
@@ -39,10 +39,12 @@ __all__ = [
     "JobRecord",
     "JobState",
     "LocalAttempt",
+    "PendingJob",
     "Registry",
     "RetryJob",
     "RetryPolicy",
     "StoreUnavailable",
+    "SyncJobQueue",
     "job",
     "open_queue",
 ]
@@ -50,7 +52,7 @@ __all__ = [
 _MODULES = {
     "service.access.callers": ("Caller",),
     "service.arqway": ("Arqway",),
-    "workers.client": ("JobQueue", "open_queue"),
+    "workers.client": ("JobQueue", "PendingJob", "SyncJobQueue", "open_queue"),
     "workers.context": ("JobContext", "LocalAttempt"),
     "workers.contract.errors": (
         "ArqwayError",

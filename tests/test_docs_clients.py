@@ -1,5 +1,6 @@
 """The page for clients is true: its commands and its code are run on a real service and worker."""
 
+import asyncio
 import importlib
 import json
 import re
@@ -13,10 +14,11 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from arqway import Registry
+from arqway import ArqwayError, Registry
 from arqway.service.app import create_app
 from arqway.service.client import ArqwayClient
 from arqway.service.client.errors import HELD, error_of
+from arqway.service.problems.table import PROBLEMS
 from arqway.workers.settings import Settings
 from tests.conftest import RunWorker
 from tests.support import docs
@@ -94,18 +96,25 @@ async def test_the_python_code_is_typed(files: Path) -> None:
     assert code == 0, output
     (files / "wrong.py").write_text(_WRONG, encoding="utf-8")
     code, output = await docs.run(sys.executable, "-m", "mypy", "--strict", *names, str(files / "wrong.py"))
-    assert (code, re.findall(r"wrong\.py:(\d+): error", output)) == (1, ["8", "9"]), output
+    assert (code, re.findall(r"wrong\.py:(\d+): error", output)) == (1, ["9", "10", "14", "15", "16"]), output
 
 
 _WRONG = """
 from greetings import Guest, write_greeting
 
+from arqway import SyncJobQueue
 from arqway.service.client import ArqwayClient
 
 
 async def wrong(api: ArqwayClient) -> int:
     await api.submit(write_greeting, {"name": "Ada"})
     return await api.result(await api.submit(write_greeting, Guest(name="Ada")))
+
+
+def wrong_too(jobs: SyncJobQueue) -> None:
+    jobs.submit(write_greeting, {"name": "Ada"})
+    jobs.submit_many(write_greeting, [{"name": "Ada"}])
+    jobs.wait("id")
 """
 
 
@@ -138,6 +147,27 @@ async def test_the_code_beside_redis_runs(running: Running, redis_url: str, monk
     assert (first.result, second.attempt, second.created_ms) == ("Good morning, Ada!", 1, first.created_ms)
     async with ArqwayClient(running.url) as api:
         assert [job.id async for job in api.list()] == ["greeting-Ada"]
+
+
+async def test_the_code_without_an_event_loop_runs(
+    running: Running, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one for the process, made when its module is loaded."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    plain: ModuleType = importlib.import_module("plain")
+    try:
+        assert await asyncio.to_thread(plain.greet, "Ada") == "Good morning, Ada!"
+        assert (await asyncio.to_thread(plain.waiting))["default"] == 0
+    finally:
+        plain.QUEUE.close()
+
+
+def test_errors_have_the_status_that_our_own_routes_give() -> None:
+    """And none that a client of Redis may meet is left out."""
+    table = docs.rows(PAGE, "Errors in your own routes")
+    listed = {(name, row[1]) for row in table for name in docs.names(row[0])}
+    ours = {kind: problem for kind, problem in PROBLEMS.items() if kind.__module__ == ArqwayError.__module__}
+    assert listed == {(kind.__name__, str(problem.status)) for kind, problem in ours.items()}
 
 
 def test_every_call_of_the_table_is_one() -> None:

@@ -21,10 +21,12 @@ DOCUMENTED = [
     "JobRecord",
     "JobState",
     "LocalAttempt",
+    "PendingJob",
     "Registry",
     "RetryJob",
     "RetryPolicy",
     "StoreUnavailable",
+    "SyncJobQueue",
     "job",
     "open_queue",
 ]

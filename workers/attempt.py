@@ -2,16 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from arqway.workers.contract.record import Progress
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.client.submission import SubmitOptions
+from arqway.workers.contract.errors import LeaseLost
+from arqway.workers.contract.record import JobRecord, Progress
 from arqway.workers.contract.states import EndReason, JobState
+from arqway.workers.definition import JobDefinition
 from arqway.workers.store.batcher import GroupCommit
 from arqway.workers.store.entries import Claim, ProgressWrite
 from arqway.workers.store.jobs import JobStore
 
 _PROGRESS_BURST = 16
 _PROGRESS_SPACING_S = 0.1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Attempt:
@@ -23,6 +29,7 @@ class Attempt:
         progress_writer: Shared by all attempts of the process.
         grace_s: How long the job may take to end once it was told to.
         overdue: Called when it took longer.
+        queue: Submits the jobs that it submits; shared by all attempts of the process.
     """
 
     reason: EndReason | None = None
@@ -41,6 +48,7 @@ class Attempt:
     _near: Callable[[], None] | None = None
     _flush_timer: asyncio.TimerHandle | None = None
     _timers: tuple[asyncio.TimerHandle, ...] = ()
+    _inherited: SubmitOptions | None = None
     _writes = 0
     _last_write_s = 0.0
     _deadline_s = _soft_s = 0.0
@@ -52,12 +60,14 @@ class Attempt:
         progress_writer: GroupCommit[ProgressWrite, bool],
         grace_s: float,
         overdue: "Callable[[Attempt], None]",
+        queue: JobQueue,
     ) -> None:
         self.claim = claim
         self._store = store
         self._write = progress_writer
         self._grace_s = grace_s
         self._overdue = overdue
+        self._queue = queue
         self._loop = asyncio.get_running_loop()
         self._claimed_s = self._loop.time()
 
@@ -127,6 +137,22 @@ class Attempt:
     async def keep_step(self, name: str, result_json: bytes) -> bytes | None:
         """Keep the result of a step, fenced by this attempt's token."""
         return await self._store.keep_step(self.claim.id, self.claim.token, name, result_json)
+
+    async def submit(self, job: JobDefinition[Any, Any], payload: Any, options: SubmitOptions) -> JobRecord:
+        """Submit another job with this one's tenant, tags and deadline. Not fenced: see ``JobContext.submit``."""
+        if self.abandoned or self.reason is EndReason.LOST:
+            raise LeaseLost
+        if self._inherited is None:
+            parent = await self._queue.read(self.claim.id)
+            self._inherited = {"tenant": parent.tenant, "tags": parent.tags}
+            if parent.deadline_ms is not None:
+                self._inherited["deadline"] = _EPOCH + timedelta(milliseconds=parent.deadline_ms)
+        together: SubmitOptions = {**self._inherited, **options}
+        return await self._queue.submit(job, payload, **together)
+
+    async def read(self, job_id: str) -> JobRecord:
+        """Return the record of a job."""
+        return await self._queue.read(job_id)
 
     def _flush(self) -> None:
         progress, self._flush_timer = self.unwritten, None

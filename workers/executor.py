@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Protocol, cast
 
 from arqway.workers.attempt import Attempt
+from arqway.workers.client.queue import JobQueue
 from arqway.workers.context import JobContext
 from arqway.workers.contract.errors import InvalidPayload
 from arqway.workers.contract.record import Failure
@@ -82,6 +83,7 @@ class Executor:
         registry: The jobs this process knows.
         resources: ``ctx.resources`` of every job.
         limits: Bounds that are not the job's own.
+        queue: Submits what jobs submit.
         random: Jitters retry delays; seeded in tests.
         observer: Told what happens to attempts.
         beside: Another executor of the same worker; both keep what runs in one place, for whoever renews leases.
@@ -94,6 +96,7 @@ class Executor:
         resources: Any,
         limits: Limits,
         *,
+        queue: JobQueue,
         observer: Observer,
         random: Random | None = None,
         beside: "Executor | None" = None,
@@ -104,6 +107,7 @@ class Executor:
         self._resources = resources
         self._limits = limits
         self._random = (random or Random()).random  # noqa: S311 - jitter, not a secret
+        self._queue = queue
         self._observer = observer
         self._settler = Settler(store, self._settled)
         self._progress: GroupCommit[ProgressWrite, bool] = GroupCommit(store.write_progress)
@@ -213,7 +217,7 @@ class Executor:
             await self._observer.ended(attempt)
 
     def _attempt(self, claim: Claim) -> Attempt:
-        return Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon)
+        return Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon, self._queue)
 
     def _goes_on(self, claim: Claim) -> bool:
         """Give a claim to the attempt that runs its job here already: its lease ended while Redis was away, no more."""

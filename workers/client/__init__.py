@@ -1,16 +1,18 @@
-"""What a client of jobs can do: the HTTP service, scripts beside Redis, and jobs that submit jobs.
+"""What programs beside Redis use: the HTTP service, scripts, other web apps, and jobs that submit jobs.
 
-Read ``queue`` first: ``JobQueue`` submits, reads, waits, cancels and retries. Beside it ``Batches``, ``Listing``,
-``DeadLetters``, ``Queues`` and ``EventFeed`` do what their names say.
+Read ``queue`` first: ``JobQueue`` submits, reads, waits, cancels and retries; ``SyncJobQueue`` does so for code without
+an event loop. ``Batches``, ``Listing``, ``DeadLetters``, ``Queues`` and ``EventFeed`` do what their names say.
 """
 
+from arqway.workers.client.after_commit import PendingJob
 from arqway.workers.client.batches import AcceptedBatch, Batches, BatchItem
 from arqway.workers.client.dead import DeadLetters
 from arqway.workers.client.listing import JobFilter, Listing
 from arqway.workers.client.opening import open_queue
-from arqway.workers.client.queue import Accepted, JobQueue
+from arqway.workers.client.queue import JobQueue
 from arqway.workers.client.queues import Queues
-from arqway.workers.client.submission import SubmitOptions
+from arqway.workers.client.submission import Accepted, SubmitOptions
+from arqway.workers.client.sync import SyncJobQueue
 from arqway.workers.store.entries import Idempotency
 from arqway.workers.store.lists import BatchRecord
 
@@ -25,7 +27,9 @@ __all__ = [
     "JobFilter",
     "JobQueue",
     "Listing",
+    "PendingJob",
     "Queues",
     "SubmitOptions",
+    "SyncJobQueue",
     "open_queue",
 ]

@@ -24,6 +24,7 @@ async def open_queue(settings: Settings, registry: Registry) -> AsyncIterator[Jo
             try:
                 yield queue
             finally:
+                await queue.commits.close()
                 await queue.feed.close()
     finally:
         await redis.aclose()

@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from time import time
-from typing import NamedTuple
+from typing import overload
 
 from typing_extensions import Unpack
 
+from arqway.workers.client.after_commit import CommitSender, PendingJob, SqlSession
 from arqway.workers.client.cancellation import cancelled_result
 from arqway.workers.client.feed import EventFeed
 from arqway.workers.client.ids import fresh_ids, successor_id
 from arqway.workers.client.ids import new_id as fresh_id
 from arqway.workers.client.submission import (
+    Accepted,
     SubmitOptions,
     accepted_record,
+    checked_callback,
     delay_ms,
     make_submission,
     moment_ms,
@@ -23,10 +26,7 @@ from arqway.workers.client.submission import (
     strict_json,
 )
 from arqway.workers.contract import keys
-from arqway.workers.contract.callback import check_callback_url
 from arqway.workers.contract.errors import (
-    CallbacksOff,
-    InvalidSubmission,
     JobChanged,
     JobFinished,
     JobNotFound,
@@ -37,25 +37,15 @@ from arqway.workers.definition import JobDefinition, PayloadT, ResultT
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
 from arqway.workers.store.batcher import GroupCommit
-from arqway.workers.store.entries import Acceptance, BatchOpening, Refusal, Replay, Submission, SubmitAnswer
+from arqway.workers.store.entries import Acceptance, BatchOpening, Refusal, Submission, SubmitAnswer
 from arqway.workers.store.events import Streams
 from arqway.workers.store.jobs import JobStore
 from arqway.workers.store.lists import Catalogue
 
 _PORTION = 500
 """Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""
-_ID_CHARS_WITH_CALLBACK = 110
-"""Its delivery is a job with a longer id."""
 _LOOK_AGAIN_S = 5.0
 """A waiter looks at the job so often although its feed is silent."""
-
-
-class Accepted(NamedTuple):
-    """A job that was accepted, now or by an earlier request with the same idempotency key."""
-
-    record: JobRecord
-    """As it was when it was accepted."""
-    replay: Replay | None = None
 
 
 class JobQueue:
@@ -79,16 +69,44 @@ class JobQueue:
         self._settings = settings
         self._submissions = GroupCommit(store.submit)
         self._reads = GroupCommit(store.read_many)
+        self.commits = CommitSender(self._accept, self.read)
 
+    @overload
     async def submit(
         self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[SubmitOptions]
-    ) -> JobRecord:
+    ) -> JobRecord: ...
+
+    @overload
+    async def submit(
+        self,
+        job: JobDefinition[PayloadT, ResultT],
+        payload: PayloadT,
+        *,
+        after_commit: SqlSession,
+        **options: Unpack[SubmitOptions],
+    ) -> PendingJob: ...
+
+    async def submit(
+        self,
+        job: JobDefinition[PayloadT, ResultT],
+        payload: PayloadT,
+        *,
+        after_commit: SqlSession | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> JobRecord | PendingJob:
         """Accept a job for running. Once this returns, the job is not lost: it will reach a terminal state.
 
         Args:
             job: What ``@job`` made.
             payload: Validated against the job's payload type before anything is stored.
+            after_commit: A session of SQLAlchemy. The job is submitted in the background when the session's outermost
+                transaction commits, and never if it rolls back. The job is lost if this process dies after the commit
+                and before Redis has the job, or if Redis is away for 30 s; ``docs/outbox.md`` has a way that loses
+                nothing. The commit itself never fails because of the job.
             options: ``workers.client.SubmitOptions``.
+
+        Returns:
+            The record; with ``after_commit`` a ``PendingJob``, whose ``state`` tells what became of it.
 
         Raises:
             InvalidPayload: The payload does not fit.
@@ -97,7 +115,14 @@ class JobQueue:
             InvalidSubmission: Another option cannot be used.
             StoreUnavailable: Redis is away. The job may or may not have been accepted.
         """
-        return (await self._accept(make_submission(job, job.write_payload(payload), self.checked(options)))).record
+        submission = make_submission(job, job.write_payload(payload), self.checked(options))
+        if after_commit is not None:
+            return self.commits.hold(submission, after_commit)
+        return (await self._accept(submission)).record
+
+    async def flush(self, *, timeout_s: float = 10) -> bool:
+        """Wait until every job whose transaction has committed is accepted or lost; tell whether that was in time."""
+        return await self.commits.flush(timeout_s=timeout_s)
 
     async def submit_many(
         self,
@@ -147,15 +172,7 @@ class JobQueue:
 
     def checked(self, options: SubmitOptions) -> SubmitOptions:
         """Return the options. Raises InvalidSubmission for a callback that these settings do not allow."""
-        if (url := options.get("callback_url")) is not None:
-            if not self._settings.webhook_secrets:
-                raise CallbacksOff
-            check_callback_url(url, self._settings.webhook_allow)
-            if len(options.get("job_id") or "") > _ID_CHARS_WITH_CALLBACK:
-                raise InvalidSubmission(
-                    f"The id of a job with a callback has {_ID_CHARS_WITH_CALLBACK} characters at most."
-                )
-        return options
+        return checked_callback(options, self._settings)
 
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
         """Keep the answer to a request with an idempotency key, for those that repeat it."""
@@ -266,18 +283,17 @@ class JobQueue:
         """
         record = await self.read(job_id, tenant=tenant)
         new_id = successor_id(record.id) if record.batch else fresh_id()
-        written = b"" if payload_json is None else self._envelope(record.kind, payload_json)
+        written = b""
+        if payload_json is not None:
+            job = self.registry.find(record.kind)
+            job.read_payload(payload_json)
+            written = job.write_envelope(strict_json(payload_json), int(time() * 1000))
         answer = await self.catalogue.retry(
             job_id, new_id, record.tenant, envelope=written, delay_ms=delay_ms(delay), version=version
         )
         if answer.reason != "accepted":
             raise retry_error(answer, job_id)
         return await self.read(new_id)
-
-    def _envelope(self, kind: str, payload_json: bytes) -> bytes:
-        job = self.registry.find(kind)
-        job.read_payload(payload_json)
-        return job.write_envelope(strict_json(payload_json), int(time() * 1000))
 
     async def ping(self) -> None:
         """Return if the store answers. Raises StoreUnavailable."""

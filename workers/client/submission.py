@@ -1,16 +1,18 @@
 """What a caller may say about a job beside its payload, and how that becomes a submission."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from arqway.workers.client.ids import new_id
 from arqway.workers.contract import keys
+from arqway.workers.contract.callback import check_callback_url
 from arqway.workers.contract.errors import (
     ArqwayError,
+    CallbacksOff,
     DuplicateJob,
     IdempotencyHeld,
     IdempotencyMismatch,
@@ -26,10 +28,14 @@ from arqway.workers.contract.errors import (
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 from arqway.workers.definition import JobDefinition
-from arqway.workers.store.entries import Acceptance, Extras, Idempotency, Refusal, Submission
+from arqway.workers.settings import Settings
+from arqway.workers.store.entries import Acceptance, Extras, Idempotency, Refusal, Replay, Submission
 from arqway.workers.store.lists import Retried
 
 TAGS_MAX = 8
+_ID_CHARS_WITH_CALLBACK = 110
+"""The webhook delivery of such a job is a job with a longer id."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = 100 * 365 * 86_400_000
 
 
@@ -56,6 +62,27 @@ class SubmitOptions(TypedDict, total=False):
     """Whose job it is; ``default`` by default."""
     batch: str | None
     idempotency: Idempotency | None
+
+
+class Accepted(NamedTuple):
+    """A job that was accepted, now or by an earlier request with the same idempotency key."""
+
+    record: JobRecord
+    """As it was when it was accepted."""
+    replay: Replay | None = None
+
+
+def checked_callback(options: SubmitOptions, settings: Settings) -> SubmitOptions:
+    """Return the options. Raises InvalidSubmission for a callback that these settings do not allow."""
+    if (url := options.get("callback_url")) is not None:
+        if not settings.webhook_secrets:
+            raise CallbacksOff
+        check_callback_url(url, settings.webhook_allow)
+        if len(options.get("job_id") or "") > _ID_CHARS_WITH_CALLBACK:
+            raise InvalidSubmission(
+                f"The id of a job with a callback has {_ID_CHARS_WITH_CALLBACK} characters at most."
+            )
+    return options
 
 
 def make_submission(job: JobDefinition[Any, Any], payload_json: bytes, options: SubmitOptions) -> Submission:
@@ -149,7 +176,7 @@ def moment_ms(name: str, moment: datetime | None) -> int:
         return 0
     if moment.tzinfo is None:
         raise InvalidSubmission(f"{name} needs a time zone.")
-    return max(1, int(moment.timestamp() * 1000))
+    return max(1, (moment - _EPOCH) // timedelta(milliseconds=1))  # exact, unlike timestamp()
 
 
 def _checked_id(job_id: str | None) -> str:

@@ -8,6 +8,7 @@ import asyncio
 from typing import Any
 
 from arqway.workers.attempt import Attempt
+from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract.keys import WEBHOOK_QUEUE
 from arqway.workers.definition import Runnable
 from arqway.workers.engine.claimer import Claimer
@@ -32,6 +33,7 @@ class Deliveries:
         worker_id: Written into their records.
         delivery: The job that is run.
         limits: Bounds that are not the job's own.
+        queue: The worker's own client.
         beside: Runs the worker's jobs.
     """
 
@@ -44,11 +46,14 @@ class Deliveries:
         worker_id: str,
         delivery: Runnable,
         limits: Limits,
+        queue: JobQueue,
         *,
         beside: Executor,
     ) -> None:
         queues = (WEBHOOK_QUEUE,)
-        self.executor = Executor(store, {delivery.kind: delivery}, None, limits, observer=self, beside=beside)
+        self.executor = Executor(
+            store, {delivery.kind: delivery}, None, limits, queue=queue, observer=self, beside=beside
+        )
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self.intake = Intake(
             Claimer(store, queues, worker_id, int(settings.lease_s * 1000), self.executor.on_probation),

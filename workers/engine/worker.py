@@ -21,6 +21,7 @@ from arq.worker import Worker, func
 
 from arqway.workers.attempt import Attempt
 from arqway.workers.background import end
+from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.contract.states import EndReason, JobState
@@ -93,7 +94,10 @@ class JobWorker(Worker):
             if self.on_startup:
                 await self.on_startup(self.ctx)
             resources = await stack.enter_async_context(self.registry.open_resources())
-            self.executor = Executor(self.store, self._runnables(), resources, self._limits(), observer=self)
+            self.queue = JobQueue(self.store, self.registry, self.settings)
+            self.executor = Executor(
+                self.store, self._runnables(), resources, self._limits(), queue=self.queue, observer=self
+            )
             self._intake = self._make_intake()
             if self.settings.webhook_secrets:
                 delivery = await stack.enter_async_context(open_delivery(self.settings, self.store))
@@ -206,7 +210,9 @@ class JobWorker(Worker):
         )
 
     def _deliveries(self, delivery: Runnable) -> Deliveries:
-        return Deliveries(self.store, self.settings, self.worker_id, delivery, self._limits(), beside=self.executor)
+        return Deliveries(
+            self.store, self.settings, self.worker_id, delivery, self._limits(), self.queue, beside=self.executor
+        )
 
     def _burst_left(self) -> int | None:
         if not self.burst or self.max_burst_jobs < 0:

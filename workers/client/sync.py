@@ -1,0 +1,241 @@
+"""``SyncJobQueue``: the client for code without an event loop, as in Flask, in Django and in scripts.
+
+Nothing is written twice: the asynchronous client runs on an event loop in a background thread, and a call waits for it.
+"""
+
+import asyncio
+import atexit
+import os
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from functools import wraps
+from threading import RLock, Thread, current_thread
+from types import TracebackType
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, overload
+
+from typing_extensions import Unpack
+
+from arqway.workers.background import end
+from arqway.workers.client.after_commit import PendingJob, SqlSession, sync_session
+from arqway.workers.client.opening import open_queue
+from arqway.workers.client.queue import JobQueue
+from arqway.workers.client.submission import SubmitOptions
+from arqway.workers.contract.record import JobRecord
+from arqway.workers.definition import JobDefinition, PayloadT, ResultT
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings, read_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CLOSED = "This SyncJobQueue is closed."
+
+
+class _Opened(NamedTuple):
+    """What lives on the background thread's event loop."""
+
+    queue: JobQueue
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+    calls: set[asyncio.Task[Any]]
+
+
+class _Background:
+    """A thread whose event loop serves one asynchronous client. It knows nothing of the ``SyncJobQueue`` it serves."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        opened: Future[_Opened] = Future()
+        # A daemon: a program that forgets `close` ends all the same.
+        self._thread = Thread(
+            target=lambda: asyncio.run(_serve(settings, registry, opened)), name="arqway-client", daemon=True
+        )
+        self._thread.start()
+        self._opened = opened.result()
+
+    def start(self, call: Callable[[JobQueue], Awaitable[T]]) -> "Future[T]":
+        if current_thread() is self._thread:
+            raise RuntimeError("A SyncJobQueue cannot be used by what it calls, such as a payload's validator.")
+        return asyncio.run_coroutine_threadsafe(_tracked(call, self._opened), self._opened.loop)
+
+    def stop(self) -> None:
+        """Break off what is under way, and close the client soon. What was started before is seen, nothing after it."""
+        self._opened.loop.call_soon_threadsafe(self._opened.stop.set)
+
+    def join(self) -> None:
+        if current_thread() is not self._thread:
+            self._thread.join()
+
+
+async def _serve(settings: Settings, registry: Registry, opened: "Future[_Opened]") -> None:
+    try:
+        async with open_queue(settings, registry) as queue:
+            this = _Opened(queue, asyncio.get_running_loop(), asyncio.Event(), set())
+            opened.set_result(this)
+            await this.stop.wait()
+            await end(this.calls)
+    except BaseException as error:
+        if opened.done():
+            raise
+        opened.set_exception(error)  # the caller's error, not this thread's
+
+
+async def _tracked(call: Callable[[JobQueue], Awaitable[T]], opened: _Opened) -> T:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+    opened.calls.add(task)
+    try:
+        return await call(opened.queue)
+    finally:
+        opened.calls.discard(task)
+
+
+def _waiting(
+    method: Callable[Concatenate[JobQueue, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["SyncJobQueue", P], T]:
+    """Return ``method`` of ``JobQueue`` as one of ``SyncJobQueue`` that waits for its end."""
+
+    @wraps(method)
+    def call(self: "SyncJobQueue", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.run(lambda queue: method(queue, *args, **kwargs))
+
+    return call
+
+
+class SyncJobQueue:
+    """Does what ``JobQueue`` does, and waits for it. Safe to share between threads.
+
+    Nothing is opened before the first call. A process that was forked opens connections of its own, so one made before
+    gunicorn forks its workers can be used in each of them. Every call raises what ``JobQueue``'s raises, and
+    RuntimeError once the client is closed.
+
+    It works where an event loop runs, as in a notebook, but blocks that loop: use ``JobQueue`` in ``async def``.
+
+    Args:
+        registry: The kinds that may be submitted.
+        settings: Where Redis is, and retention times; by default from the environment.
+
+    Raises:
+        ConfigurationError: A variable of the environment cannot be used.
+    """
+
+    def __init__(self, registry: Registry, *, settings: Settings | None = None) -> None:
+        self._registry = registry
+        self._settings = settings or read_settings(Settings)
+        self._closed = False
+        self._start_afresh()
+        _instances.add(self)
+
+    def _start_afresh(self) -> None:
+        self._lock = RLock()
+        self._background: _Background | None = None
+        self._finalizer: weakref.finalize[[], SyncJobQueue] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @overload
+    def submit(
+        self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[SubmitOptions]
+    ) -> JobRecord: ...
+
+    @overload
+    def submit(
+        self,
+        job: JobDefinition[PayloadT, ResultT],
+        payload: PayloadT,
+        *,
+        after_commit: SqlSession,
+        **options: Unpack[SubmitOptions],
+    ) -> PendingJob: ...
+
+    def submit(
+        self,
+        job: JobDefinition[PayloadT, ResultT],
+        payload: PayloadT,
+        *,
+        after_commit: SqlSession | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> JobRecord | PendingJob:
+        """Accept a job for running; see ``JobQueue.submit``."""
+        if after_commit is None:
+            return self.run(lambda queue: queue.submit(job, payload, **options))
+        session = sync_session(after_commit)  # here, since a scoped session is this thread's
+        return self.run(lambda queue: queue.submit(job, payload, after_commit=session, **options))
+
+    submit_many = _waiting(JobQueue.submit_many)
+    submit_json = _waiting(JobQueue.submit_json)
+    flush = _waiting(JobQueue.flush)
+    read = _waiting(JobQueue.read)
+    read_many = _waiting(JobQueue.read_many)
+    wait = _waiting(JobQueue.wait)
+    cancel = _waiting(JobQueue.cancel)
+    retry = _waiting(JobQueue.retry)
+    ping = _waiting(JobQueue.ping)
+
+    def run(self, call: Callable[[JobQueue], Awaitable[T]]) -> T:
+        """Run anything that an asynchronous client can do: ``jobs.run(lambda queue: Queues(queue).all())``.
+
+        Ctrl-C breaks it off.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(_CLOSED)
+            if self._background is None:
+                self._background = _Background(self._settings, self._registry)
+                self._finalizer = weakref.finalize(self, self._background.stop)
+                self._finalizer.atexit = False  # then `_close_all` waits for the end
+            future = self._background.start(call)
+        try:
+            return future.result()
+        except CancelledError:
+            raise RuntimeError(_CLOSED) from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Close the connections; a call of another thread that is under way is broken off.
+
+        Jobs whose transactions have committed are given 5 s to be accepted. Closing again does nothing.
+        """
+        with self._lock:
+            self._closed = True
+            background, self._background = self._background, None
+            if background is not None and self._finalizer is not None:
+                self._finalizer.detach()  # its own call does nothing while the interpreter exits
+                background.stop()
+        if background is not None:
+            background.join()
+
+    def _forget(self) -> None:
+        """Leave the parent's connections to the parent."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self._background is not None:
+            _of_parents.append(self._background)
+        self._start_afresh()
+
+
+_instances: weakref.WeakSet[SyncJobQueue] = weakref.WeakSet()
+_of_parents: list[_Background] = []
+"""Kept, so that nothing of them is closed: their sockets are the parent process's, too."""
+
+
+@atexit.register
+def _close_all() -> None:
+    for queue in list(_instances):
+        queue.close()
+
+
+def _forget_all() -> None:
+    for queue in list(_instances):
+        queue._forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
