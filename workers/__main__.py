@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Sequence
 
+from arqway.workers.background import DutyError
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.logs import configure_logs
@@ -15,7 +16,7 @@ from arqway.workers.settings import Settings, read_settings
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    """Run a worker. Exits with 2 and one line if the configuration cannot work."""
+    """Run a worker. Exits with 2 and one line if the configuration cannot work, with 1 if a duty keeps failing."""
     options = _parser().parse_args(arguments)
     try:
         settings = _read_settings()
@@ -28,6 +29,8 @@ def run(arguments: Sequence[str] = ()) -> None:
         JobWorker(registry=registry, settings=settings, worker_id=options.id).run()
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
+    except DutyError:  # the log says which, and why
+        sys.exit(1)
 
 
 def _read_settings() -> Settings:
