@@ -1,6 +1,7 @@
 """The heartbeat: a worker writes to Redis, every few seconds, that it is alive and what it is doing."""
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -17,6 +18,8 @@ from arqway.workers.store.workers import ArqHealth, Fleet
 
 if TYPE_CHECKING:
     from arqway.workers.engine.worker import JobWorker
+
+logger = logging.getLogger("arqway.workers.engine")
 
 PERIOD_S = 10.0
 BEATS = 3
@@ -64,12 +67,14 @@ class Heartbeat:
             await asyncio.sleep(pause_s)
 
     async def farewell(self, fleet: Fleet) -> None:
-        """Take the worker off the list. If Redis is away, its record runs out instead."""
+        """Take the worker off the list. If Redis is away or refuses, its record runs out instead. Never raises."""
         try:
             async with asyncio.timeout(_FAREWELL_S):
                 await fleet.remove(self._record.id)
         except (TimeoutError, StoreUnavailable):
             return
+        except Exception:
+            logger.exception("A worker could not be taken off the list of workers")
 
     def _describe(self) -> WorkerRecord:
         worker, vitals = self._worker, self._vitals
