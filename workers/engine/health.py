@@ -45,13 +45,14 @@ class HealthPort:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        server = await asyncio.start_server(self._converse, sock=self._listener.dup(), limit=_HEAD_BYTES_MAX)
-        host, port = self._listener.getsockname()[:2]
-        logger.info("The health port is open", extra={"host": host, "port": port})
-        try:
-            await asyncio.Event().wait()
-        finally:
-            server.close()
+        with self._listener.dup() as listener:
+            server = await asyncio.start_server(self._converse, sock=listener, limit=_HEAD_BYTES_MAX)
+            host, port = listener.getsockname()[:2]
+            logger.info("The health port is open", extra={"host": host, "port": port})
+            try:
+                await asyncio.Event().wait()
+            finally:
+                server.close()
 
     def _liveness(self) -> Answer:
         """Fail only where a new process would help: the event loop is taken for dead."""

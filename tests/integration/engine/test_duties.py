@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from signal import Signals
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ async def test_no_abort_ends_cron(redis_url: str, make_worker: MakeWorker, membe
         await wait_until(lambda: len(runs) > before + 1, "cron goes on")
         assert aborted is not None
         assert await aborted.abort(timeout=5, poll_delay=0.02)
-        worker.handle_sig(15)  # type: ignore[arg-type]
+        worker.handle_sig(Signals.SIGTERM)
         await run
         client.delete(keys.ARQ_ABORT)
 
