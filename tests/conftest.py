@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.support.arq_workers",
     "tests.support.feeds",
     "tests.support.by_hand",
+    "tests.support.executor_bench",
 ]
 
 
