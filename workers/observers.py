@@ -1,7 +1,7 @@
 """Who hears what happens to the attempts of an executor: hooks, counters, and the intake that fills free slots."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from arqway.workers.attempt import Attempt
@@ -9,6 +9,8 @@ from arqway.workers.outcome import Outcome
 from arqway.workers.store.entries import SettleAnswer
 
 logger = logging.getLogger("arqway.workers.executor")
+
+_FAILED = "An observer of jobs failed"
 
 
 class Observer:
@@ -45,10 +47,27 @@ class Observers:
         if kind.settled is not Observer.settled:
             self._on_settled.append(observer.settled)
 
-    async def run(self, attempt: Attempt, job: Callable[[], Awaitable[Any]]) -> Any:
-        """Run ``job`` between ``started`` and ``ended``; return or raise what it does."""
-        if not self._around:
-            return await job()
+    def run(self, attempt: Attempt, job: Callable[[], Coroutine[Any, Any, Any]]) -> Coroutine[Any, Any, Any]:
+        """Return what runs ``job`` between ``started`` and ``ended``, and returns or raises what it does."""
+        return self._run_between(attempt, job) if self._around else job()
+
+    def released(self, attempt: Attempt) -> None:
+        """Tell that the job no longer runs here."""
+        for hear in self._on_release:
+            try:
+                hear(attempt)
+            except Exception:
+                logger.exception(_FAILED)
+
+    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
+        """Tell that the outcome is written, or was refused."""
+        for hear in self._on_settled:
+            try:
+                hear(attempt, outcome, answer)
+            except Exception:
+                logger.exception(_FAILED)
+
+    async def _run_between(self, attempt: Attempt, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         for observer in self._around:
             await _wait_for(observer.started, attempt)
         try:
@@ -57,26 +76,9 @@ class Observers:
             for observer in self._around:
                 await _wait_for(observer.ended, attempt)
 
-    def released(self, attempt: Attempt) -> None:
-        """Tell that the job no longer runs here."""
-        for hear in self._on_release:
-            _tell(hear, attempt)
-
-    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """Tell that the outcome is written, or was refused."""
-        for hear in self._on_settled:
-            _tell(hear, attempt, outcome, answer)
-
-
-def _tell(hear: Callable[..., None], *what: object) -> None:
-    try:
-        hear(*what)
-    except Exception:
-        logger.exception("An observer of jobs failed")
-
 
 async def _wait_for(hear: Callable[[Attempt], Awaitable[None]], attempt: Attempt) -> None:
     try:
         await hear(attempt)
     except Exception:
-        logger.exception("An observer of jobs failed")
+        logger.exception(_FAILED)
