@@ -30,6 +30,7 @@ pytest_plugins = [
     "tests.support.arq_workers",
     "tests.support.feeds",
     "tests.support.by_hand",
+    "tests.support.executor_bench",
 ]
 
 # How long an example takes is the machine's doing, all the more while coverage is measured.

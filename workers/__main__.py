@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from arqway.workers.background import DutyError
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.engine.arq_settings import arq_worker, describe
 from arqway.workers.engine.worker import JobWorker
@@ -17,7 +18,7 @@ from arqway.workers.settings import Settings, read_settings
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    """Run a worker. Exits with 2 and one line if the configuration cannot work."""
+    """Run a worker. Exits with 2 and one line if the configuration cannot work, with 1 if a duty keeps failing."""
     options = _parser().parse_args(arguments)
     try:
         settings = _read_settings(needs_server=options.arq is None)
@@ -33,6 +34,8 @@ def run(arguments: Sequence[str] = ()) -> None:
         worker.run()
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
+    except DutyError:  # the log says which, and why
+        sys.exit(1)
 
 
 def _make_worker(options: argparse.Namespace, settings: Settings) -> JobWorker:

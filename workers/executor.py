@@ -8,8 +8,9 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from arqway.workers.attempt import Attempt
 from arqway.workers.client.queue import JobQueue
@@ -20,6 +21,7 @@ from arqway.workers.contract.retry import NO_RETRY
 from arqway.workers.contract.states import EndReason
 from arqway.workers.definition import InvalidResult, Runnable
 from arqway.workers.logs import bind
+from arqway.workers.observers import Observers
 from arqway.workers.outcome import (
     Cancelled,
     Failed,
@@ -56,25 +58,6 @@ class Limits:
     cancel_grace_s: float
 
 
-class Observer(Protocol):
-    """Hears what happens to the attempts of one executor."""
-
-    has_hooks: bool
-    """Whether ``started`` and ``ended`` are to be called."""
-
-    async def started(self, attempt: Attempt) -> None:
-        """The job is about to run."""
-
-    async def ended(self, attempt: Attempt) -> None:
-        """The job has run; its outcome is not written yet."""
-
-    def released(self, attempt: Attempt) -> None:
-        """The job does not run here any more; its outcome may still be on its way."""
-
-    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """The outcome is written, or was refused."""
-
-
 class Executor:
     """Runs claimed jobs to their end.
 
@@ -85,8 +68,6 @@ class Executor:
         limits: Bounds that are not the job's own.
         queue: Submits what jobs submit.
         random: Jitters retry delays; seeded in tests.
-        observer: Told what happens to attempts.
-        beside: Another executor of the same worker; both keep what runs in one place, for whoever renews leases.
     """
 
     def __init__(
@@ -97,25 +78,19 @@ class Executor:
         limits: Limits,
         *,
         queue: JobQueue,
-        observer: Observer,
         random: Random | None = None,
-        beside: "Executor | None" = None,
     ) -> None:
-        self.running: dict[str, Attempt] = {} if beside is None else beside.running
+        self.running: dict[str, Attempt] = {}
+        """Attempts that run or are not settled yet, by job id."""
+        self.observers = Observers()
         self._store = store
         self._registry = registry
         self._resources = resources
         self._limits = limits
         self._random = (random or Random()).random  # noqa: S311 - jitter, not a secret
         self._queue = queue
-        self._observer = observer
         self._settler = Settler(store, self._settled)
         self._progress: GroupCommit[ProgressWrite, bool] = GroupCommit(store.write_progress)
-
-    @property
-    def backlog(self) -> int:
-        """How many ended attempts are not written yet."""
-        return self._settler.backlog
 
     def on_probation(self) -> int:
         """Count the jobs begun lately that were rescued more than once: one of them may kill its workers."""
@@ -192,10 +167,7 @@ class Executor:
         soft_s = definition.soft_timeout.total_seconds() if definition.soft_timeout else None
         attempt.begin(soft_s, limit_s, lambda: ctx.deadline_near.set())
         try:
-            if self._observer.has_hooks:
-                result = await self._run_between_hooks(attempt, definition, ctx, payload)
-            else:
-                result = await definition(ctx, payload)
+            result = await self.observers.run(attempt, partial(definition, ctx, payload))
         except BaseException as error:
             return raised(error) if attempt.reason is None else ended(attempt.reason, limit_s)
         finally:
@@ -208,13 +180,6 @@ class Executor:
         except InvalidResult as error:
             cause = text_of(error.__cause__ or error)
             return refused("invalid_result", "The job's result cannot be written as JSON.", cause)
-
-    async def _run_between_hooks(self, attempt: Attempt, definition: Runnable, ctx: JobContext, payload: Any) -> Any:
-        await self._observer.started(attempt)
-        try:
-            return await definition(ctx, payload)
-        finally:
-            await self._observer.ended(attempt)
 
     def _attempt(self, claim: Claim) -> Attempt:
         return Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon, self._queue)
@@ -254,7 +219,7 @@ class Executor:
         attempt.settled_as = settlement.token
         attempt.next_state = settlement.state
         self._settler.add(settlement, (attempt, outcome))
-        self._observer.released(attempt)
+        self.observers.released(attempt)
 
     def _settled(self, about: tuple[Attempt, Outcome], answer: SettleAnswer) -> None:
         attempt, outcome = about
@@ -267,7 +232,7 @@ class Executor:
         if self.running.get(attempt.claim.id) is attempt:
             del self.running[attempt.claim.id]
         self._log(attempt, outcome, answer)
-        self._observer.settled(attempt, outcome, answer)
+        self.observers.settled(attempt, outcome, answer)
 
     def _decide(self, attempt: Attempt, outcome: Outcome) -> Settlement:
         definition = self._registry.get(attempt.claim.kind)

@@ -39,11 +39,6 @@ class Settler(Generic[AboutT]):
         self._waiting: list[tuple[Settlement, AboutT]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    @property
-    def backlog(self) -> int:
-        """How many settlements are not written yet."""
-        return len(self._waiting)
-
     def add(self, settlement: Settlement, about: AboutT) -> None:
         """Write ``settlement`` soon."""
         self._waiting.append((settlement, about))

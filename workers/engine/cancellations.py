@@ -1,30 +1,51 @@
-"""Cancelling: a request reaches the running job by a message, and by the next renewal if the message is lost."""
+"""Requests to cancel running jobs.
+
+Ours come by a message and, if that is lost, by the next renewal of the lease. Those of stock arq's ``Job.abort`` stand
+in ``arq:abort``.
+"""
 
 import asyncio
-import logging
-from collections.abc import Callable
+from contextlib import suppress
 
 from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.states import EndReason
+from arqway.workers.executor import Executor
 from arqway.workers.store.jobs import JobStore
-
-logger = logging.getLogger("arqway.workers.engine")
 
 
 class Cancellations:
-    """Listens for requests to cancel running jobs, for as long as the worker lives."""
+    """Cancels the jobs of an executor that somebody asks to cancel.
 
-    def __init__(self, store: JobStore, cancel: Callable[[str, str], None]) -> None:
+    Args:
+        store: Where it is asked.
+        executor: Runs the jobs.
+        look_s: How often to look for what stock arq clients ask.
+    """
+
+    def __init__(self, store: JobStore, executor: Executor, *, look_s: float) -> None:
         self._store = store
-        self._cancel = cancel
+        self._executor = executor
+        self._look_s = look_s
 
-    async def run(self) -> None:
-        """Hand each announced (job id, token) to ``cancel``. Ends only by cancellation; Redis may come and go."""
+    async def listen(self) -> None:
+        """Cancel jobs as requests are announced. Redis may come and go."""
         backoff = Backoff()
         while True:
             try:
                 async for job_id, token in self._store.cancellations():
                     backoff.reset()
-                    self._cancel(job_id, token)
+                    self._executor.end(job_id, EndReason.CANCEL, token=token)
             except StoreUnavailable:
                 await asyncio.sleep(backoff.next_s())
+
+    async def look_for_aborts(self) -> None:
+        """Cancel jobs that stock arq clients ask to abort. Redis may come and go."""
+        while True:
+            if self._executor.running:
+                with suppress(StoreUnavailable):
+                    for job_id, asked_ms in (await self._store.aborted()).items():
+                        attempt = self._executor.running.get(job_id)
+                        if attempt is not None and asked_ms >= attempt.claim.created_ms:
+                            attempt.end(EndReason.CANCEL)
+            await asyncio.sleep(self._look_s)

@@ -5,6 +5,7 @@ HTTP/1.1 by hand, since a worker needs no web framework for two answers. One req
 
 import asyncio
 import json
+import logging
 import socket
 from asyncio import IncompleteReadError, LimitOverrunError, StreamReader, StreamWriter
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from http import HTTPStatus
 
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.engine.vitals import Vitals
+
+logger = logging.getLogger("arqway.workers.engine")
 
 _HEAD_BYTES_MAX = 8192
 _PATIENCE_S = 5.0
@@ -28,15 +31,28 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HealthPort:
-    """Answers probes from what the vitals say."""
+    """Answers probes from what the vitals say.
 
-    def __init__(self, vitals: Vitals) -> None:
+    Args:
+        vitals: May be asked while the worker's event loop is blocked.
+        listener: Stays open when answering fails, so that it can begin again.
+    """
+
+    def __init__(self, vitals: Vitals, listener: socket.socket) -> None:
         self._vitals = vitals
+        self._listener = listener
         self._answers: dict[str, Callable[[], Answer]] = {"/livez": self._liveness, "/readyz": self._readiness}
 
-    async def serve(self, listener: socket.socket) -> asyncio.Server:
-        """Start to answer."""
-        return await asyncio.start_server(self._converse, sock=listener, limit=_HEAD_BYTES_MAX)
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        with self._listener.dup() as listener:
+            server = await asyncio.start_server(self._converse, sock=listener, limit=_HEAD_BYTES_MAX)
+            host, port = listener.getsockname()[:2]
+            logger.info("The health port is open", extra={"host": host, "port": port})
+            try:
+                await asyncio.Event().wait()
+            finally:
+                server.close()
 
     def _liveness(self) -> Answer:
         """Fail only where a new process would help: the event loop is taken for dead."""

@@ -1,18 +1,31 @@
-"""The heartbeat: a worker writes to Redis, every few seconds, that it lives and how it is."""
+"""The heartbeat: a worker writes to Redis, every few seconds, that it is alive and what it is doing."""
 
 import asyncio
+import logging
+import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.engine.vitals import Vitals
 from arqway.workers.store.workers import ArqHealth, Fleet
 
+if TYPE_CHECKING:
+    from arqway.workers.engine.worker import JobWorker
+
+logger = logging.getLogger("arqway.workers.engine")
+
 PERIOD_S = 10.0
 BEATS = 3
 """A worker that misses so many in a row is gone."""
+_AWAY_S = 1.0
+"""From one attempt to the next while Redis is away."""
 _FAREWELL_S = 1.0
 
 
@@ -20,36 +33,74 @@ class Heartbeat:
     """Beats for one worker.
 
     Args:
+        worker: Read from the side thread.
         vitals: Told of each beat that Redis has taken.
-        describe: Says how the worker is.
-        arq_health: Says what stock arq tools are to read.
+        queues: All that it serves.
+        kinds: All that it runs.
     """
 
-    def __init__(
-        self, vitals: Vitals, describe: Callable[[], WorkerRecord], arq_health: Callable[[], ArqHealth]
-    ) -> None:
+    def __init__(self, worker: "JobWorker", vitals: Vitals, *, queues: Collection[str], kinds: Collection[str]) -> None:
+        self._worker = worker
         self._vitals = vitals
-        self._describe = describe
-        self._arq_health = arq_health
+        self._record = WorkerRecord(
+            id=worker.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=_version(),
+            queues=tuple(queues),
+            kinds=tuple(sorted(kinds)),
+            max_jobs=worker.max_jobs,
+        )
 
-    async def beat(self, fleet: Fleet) -> None:
+    async def run(self, fleet: Fleet) -> None:
         """Beat until cancelled. Redis may come and go."""
-        started_ms = 0
         while True:
             health = self._arq_health()
-            period_s = min(PERIOD_S, health.life_ms / 1000 / 2)
+            pause_s = min(PERIOD_S, health.life_ms / 1000 / 2)
             try:
-                record = replace(self._describe(), started_ms=started_ms)
-                started_ms = await fleet.beat(record, life_ms=int(PERIOD_S * BEATS * 1000), arq_health=health)
+                life_ms = int(PERIOD_S * BEATS * 1000)
+                started_ms = await fleet.beat(self._describe(), life_ms=life_ms, arq_health=health)
+                self._record = replace(self._record, started_ms=started_ms)
                 self._vitals.heard_at_s = time.monotonic()
             except StoreUnavailable:
-                period_s = min(period_s, 1.0)
-            await asyncio.sleep(period_s)
+                pause_s = min(pause_s, _AWAY_S)
+            await asyncio.sleep(pause_s)
 
-    async def stop(self, fleet: Fleet) -> None:
-        """Take the worker off the list. If Redis is away, its record runs out instead."""
+    async def farewell(self, fleet: Fleet) -> None:
+        """Take the worker off the list. If Redis is away or refuses, its record runs out instead. Never raises."""
         try:
             async with asyncio.timeout(_FAREWELL_S):
-                await fleet.remove(self._describe().id)
+                await fleet.remove(self._record.id)
         except (TimeoutError, StoreUnavailable):
             return
+        except Exception:
+            logger.exception("A worker could not be taken off the list of workers")
+
+    def _describe(self) -> WorkerRecord:
+        worker, vitals = self._worker, self._vitals
+        return replace(
+            self._record,
+            running=len(worker.tasks),
+            settled=worker.jobs_complete + worker.jobs_retried + worker.jobs_failed,
+            failed=worker.jobs_failed,
+            loop_lag_ms=int(vitals.blocked_s() * 1000),
+            stalled=vitals.stalled(),
+            unready=vitals.unready(),
+        )
+
+    def _arq_health(self) -> ArqHealth:
+        worker = self._worker
+        counts = f"j_complete={worker.jobs_complete} j_failed={worker.jobs_failed} j_retried={worker.jobs_retried}"
+        return ArqHealth(
+            worker.health_check_key,
+            worker.queue_name,
+            f"{datetime.now().astimezone():%b-%d %H:%M:%S} {counts} j_ongoing={len(worker.tasks)} queued=",
+            int((worker.health_check_interval + 1) * 1000),
+        )
+
+
+def _version() -> str:
+    try:
+        return version("arqway")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"

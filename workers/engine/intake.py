@@ -1,142 +1,188 @@
-"""The intake: fills free slots with claimed jobs until it is told to stop."""
+"""The intake: fills free slots with claimed jobs until it is told to stop.
+
+An idle worker blocks on its queues' wake lists instead of polling. A stock arq producer pushes no token, and nothing
+happens when a scheduled job comes due. So the intake also looks at the head of each queue, one command a queue, every
+poll interval and at the moment when the next known job is due.
+"""
 
 import asyncio
 import logging
+import secrets
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple
 
+from arqway.workers.attempt import Attempt
 from arqway.workers.background import Backoff, end
 from arqway.workers.contract.errors import StoreUnavailable
-from arqway.workers.engine.claimer import Claimer, Found
-from arqway.workers.engine.wakeup import Wakeup
+from arqway.workers.engine.slots import Slots
 from arqway.workers.executor import Executor
+from arqway.workers.observers import Observer
+from arqway.workers.outcome import Outcome
+from arqway.workers.store.entries import SettleAnswer
+from arqway.workers.store.jobs import JobStore
 
 logger = logging.getLogger("arqway.workers.engine")
 
-_BACKLOG_PER_SLOT = 4
-"""Ended jobs that wait to be settled, for each slot, before no more are claimed: Redis is slower than the jobs."""
-_PORTIONS = 2
-"""Slots are filled in portions, so that Redis claims and settles some jobs while others run."""
+_CLAIM_MAX = 200
+_SHORTEST_WAIT_S = 0.001
 
 
-class Intake:
-    """Claims jobs for one worker.
+class Look(NamedTuple):
+    """What one look at the queues of some slots found."""
+
+    claimed: int
+    next_due_ms: int | None
+    """When the next job of any queue is due, as far as anybody knows, by the server's clock; it may be past."""
+    skew_ms: float
+    """The server's clock less ours."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether no queue holds a job: due, scheduled or running."""
+        return not self.claimed and self.next_due_ms is None
+
+
+class Intake(Observer):
+    """Claims jobs for one worker process, for each of its slots side by side: full ones keep no other waiting.
 
     Args:
-        claimer: Where jobs come from.
-        wakeup: Waits for more.
-        executor: Runs them.
-        tasks: Jobs that hold a slot: id → task.
-        slots: How many may.
-        burst_left: How many jobs may still be begun, by the number that were; None: any number.
-        burst: Stop when there is nothing left in the queues.
+        store: Where the queues are.
+        executor: Runs the jobs.
+        slots: No queue is in two of them.
+        worker_id: Written into the records.
+        lease_s: How long a claim holds without renewal.
     """
 
     def __init__(
-        self,
-        claimer: Claimer,
-        wakeup: Wakeup,
-        executor: Executor,
-        tasks: dict[str, asyncio.Task[Any]],
-        *,
-        slots: int,
-        burst: bool = False,
-        burst_left: Callable[[], int | None] = lambda: None,
+        self, store: JobStore, executor: Executor, slots: Sequence[Slots], *, worker_id: str, lease_s: float
     ) -> None:
-        self._claimed_at_s = time.monotonic()
-        self._claimer = claimer
-        self._wakeup = wakeup
+        self._store = store
         self._executor = executor
-        self._tasks = tasks
         self._slots = slots
-        self._burst = burst
-        self._burst_left = burst_left
+        self._slots_of = {queue: each for each in slots for queue in each.queues}
+        self._worker_id = worker_id
+        self._lease_ms = int(lease_s * 1000)
+        self._boot = secrets.token_hex(6)
+        self._claims = 0
         self._stopped = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._hurried = False
+        executor.observers.add(self)
 
-    @property
-    def claimed_at_s(self) -> float:
-        """When a claim last succeeded, or a look that found nothing to claim, by the monotonic clock.
+    def released(self, attempt: Attempt) -> None:
+        """Free the attempt's slot."""
+        self._slots_of[attempt.claim.queue].release(attempt)
+        self._freed.set()
 
-        A worker whose slots are all taken does neither.
-        """
-        return max(self._claimed_at_s, self._wakeup.heard_at_s)
+    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
+        """Look again: fewer outcomes wait to be written."""
+        self._slots_of[attempt.claim.queue].settle(attempt)
 
     def stop(self) -> None:
         """Claim no more. What a claim under way still brings is handed back."""
         self._stopped.set()
-        self._changed.set()
+        for slots in self._slots:
+            slots.changed.set()
 
-    def released(self, job_id: str) -> None:
-        """Free the slot of a job that has ended."""
-        self._tasks.pop(job_id, None)
-        self._changed.set()
-
-    def settled(self) -> None:
-        """Look again: the backlog has become shorter."""
-        self._changed.set()
+    def hurry(self) -> None:
+        """End the wait for running jobs, the present one or the next."""
+        self._hurried = True
+        self._freed.set()
 
     async def run(self) -> None:
-        """Claim until told to stop or, in a burst, until there is nothing left."""
+        """Claim until told to stop or, in a burst, until nothing is left. Raises what is no StoreUnavailable."""
+        filling = [asyncio.create_task(self._fill(slots)) for slots in self._slots]
+        try:
+            await asyncio.wait(filling, return_when=asyncio.FIRST_COMPLETED)
+            self.stop()
+            await asyncio.wait(filling)  # a claim under way must be heard to its end, or its jobs wait out a lease
+        finally:
+            await end(task for task in filling if not task.done())
+        for task in filling:
+            task.result()
+
+    async def emptied(self, timeout_s: float) -> bool:
+        """Wait until no job holds a slot, at most ``timeout_s`` or until hurried; tell whether that is so."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._hurried and any(slots.tasks for slots in self._slots):
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            pass
+        self._hurried = False
+        return not any(slots.tasks for slots in self._slots)
+
+    async def _fill(self, slots: Slots) -> None:
         backoff = Backoff()
         while not self._stopped.is_set():
             try:
-                found = await self._fill_slots()
-                if found is not None and not backoff.fresh:
+                found = await self._look(slots) if slots.wanted > 0 else None
+                if found is None:
+                    await self._await_change(slots)
+                    continue
+                if not backoff.fresh:
                     logger.info("Redis is back")
                     backoff.reset()
-                if found is not None and not found.jobs:
-                    await self._idle(self._wakeup.pause(found) if self._burst else self._wakeup.wait(found))
+                if slots.burst and found.empty and not slots.tasks:
+                    return
+                if not found.claimed:
+                    await self._unless_stopped(self._more(slots, found))
             except StoreUnavailable as error:
                 if backoff.fresh:
                     logger.warning("Redis is away; running jobs go on", extra={"cause": repr(error.__cause__)})
-                await self._idle(asyncio.sleep(backoff.next_s()))
+                await self._unless_stopped(asyncio.sleep(backoff.next_s()))
 
-    async def emptied(self, timeout_s: float, hurry: asyncio.Event) -> bool:
-        """Wait until no job holds a slot, at most ``timeout_s`` or until ``hurry``; tell whether that is so."""
-        hurried = asyncio.create_task(hurry.wait())
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self._tasks and not hurry.is_set():
-                    self._changed.clear()  # also set for a job that was given up on, whose task goes on
-                    freed = asyncio.create_task(_set(self._changed))
-                    await asyncio.wait([hurried, freed], return_when=asyncio.FIRST_COMPLETED)
-                    freed.cancel()
-        except TimeoutError:
-            pass
-        finally:
-            hurried.cancel()
-        return not self._tasks
+    async def _await_change(self, slots: Slots) -> None:
+        """Return when a slot may be free; a burst that may begin no more jobs is over with its last one."""
+        if slots.burst and slots.spent:
+            self.stop()
+            return
+        slots.changed.clear()
+        await slots.changed.wait()
 
-    async def _fill_slots(self) -> Found | None:
-        """Claim into the free slots; None if nothing could be claimed now, after something has changed."""
-        want = self._wanted()
-        if want <= 0:
-            if self._burst and not self._tasks and self._burst_left() == 0:
-                self._stopped.set()
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-            return None
-        found = await self._claimer.claim(want)
-        self._claimed_at_s = time.monotonic()
-        if self._stopped.is_set():
-            self._executor.hand_back(found.jobs)
-            return None
-        self._tasks.update(self._executor.start(found.jobs))
-        if self._burst and not self._tasks and not found.waiting:
-            self._stopped.set()
-        return found
+    async def _look(self, slots: Slots) -> Look:
+        """Claim from queue after queue, and start each queue's jobs at once: the next claim may fail."""
+        want, claimed, skew_ms = slots.wanted, 0, 0.0
+        dues: list[int] = []
+        for queue in slots.turn():
+            if claimed < want and not self._stopped.is_set():
+                self._claims += 1
+                found = await self._store.claim(
+                    queue,
+                    want=min(want - claimed, _CLAIM_MAX),
+                    lease_ms=self._lease_ms,
+                    worker=self._worker_id,
+                    token_prefix=f"{self._boot}.{self._claims}.",
+                    on_probation=self._executor.on_probation(),
+                )
+                if self._stopped.is_set():
+                    self._executor.hand_back(found.jobs)
+                else:
+                    slots.take(self._executor.start(found.jobs))
+                claimed += len(found.jobs)
+                skew_ms = found.now_ms - time.time() * 1000
+                if found.next_due_ms is not None:
+                    dues.append(found.next_due_ms)
+        slots.looked_at_s = time.monotonic()
+        return Look(claimed, min(dues, default=None), skew_ms)
 
-    def _wanted(self) -> int:
-        free = self._slots - len(self._tasks)
-        if self._executor.backlog > _BACKLOG_PER_SLOT * self._slots:
-            return 0
-        left = self._burst_left()
-        return min(free, max(1, self._slots // _PORTIONS), free if left is None else left)
+    async def _more(self, slots: Slots, found: Look) -> None:
+        """Return when woken or when a job is due; in a burst after a poll interval, too, for queues run empty."""
+        due_ms = found.next_due_ms
+        while True:
+            wait_s = slots.poll_s
+            if due_ms is not None:
+                wait_s = max(_SHORTEST_WAIT_S, min(wait_s, (due_ms - found.skew_ms) / 1000 - time.time()))
+            if await self._store.next_wakeup(slots.queues, timeout_s=wait_s) or slots.burst:
+                return
+            due_ms = await self._store.first_due_ms(slots.queues)
+            slots.looked_at_s = time.monotonic()
+            if due_ms is not None and due_ms <= time.time() * 1000 + found.skew_ms:
+                return
 
-    async def _idle(self, waiting: Coroutine[Any, Any, None]) -> None:
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait, but no longer than until told to stop."""
         tasks = asyncio.create_task(waiting), asyncio.create_task(_set(self._stopped))
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

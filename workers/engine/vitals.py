@@ -28,7 +28,7 @@ class Vitals:
 
     Args:
         blocked_s: How long the event loop has not turned.
-        claimed_at_s: When a claim last succeeded, by the monotonic clock.
+        claimed_at_s: When a claim, or a look that found nothing to claim, last succeeded, by the monotonic clock.
         stopping: Whether the worker was told to stop.
         full: Whether every slot is taken, so that there is nothing to claim for.
         poll_s: An idle worker claims at least so often.

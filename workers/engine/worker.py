@@ -10,45 +10,39 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from signal import Signals
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from arq.connections import create_pool
 from arq.worker import Worker, func
 
-from arqway.workers.attempt import Attempt
 from arqway.workers.background import end
 from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.errors import StoreUnavailable
-from arqway.workers.contract.states import EndReason, JobState
+from arqway.workers.contract.states import EndReason
 from arqway.workers.definition import Runnable
 from arqway.workers.engine.arq_function import FOREVER_MS, ArqFunction
-from arqway.workers.engine.cancellations import Cancellations
-from arqway.workers.engine.claimer import Claimer
-from arqway.workers.engine.deliveries import Deliveries
-from arqway.workers.engine.hooks import Hooks
+from arqway.workers.engine.duties import duties_of
+from arqway.workers.engine.hooks import Counters, Hooks
 from arqway.workers.engine.intake import Intake
-from arqway.workers.engine.intakes import Intakes
-from arqway.workers.engine.leases import LeaseKeeper
-from arqway.workers.engine.wakeup import Wakeup
-from arqway.workers.engine.watch import watch_over
+from arqway.workers.engine.slots import Slots
 from arqway.workers.executor import Executor, Limits
-from arqway.workers.outcome import Outcome, Retention, Succeeded
+from arqway.workers.outcome import Retention
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis, store_errors
-from arqway.workers.store.entries import SettleAnswer
 from arqway.workers.store.jobs import JobStore
 from arqway.workers.webhooks.delivery import open_delivery
 
 logger = logging.getLogger("arqway.workers.engine")
 
 _HEALTH_INTERVAL = timedelta(seconds=30)
-_SHORTEST_BEAT_S = 0.5
+_DELIVERY_POLL_S = 5.0
+"""Submitting a webhook delivery wakes the worker, and it knows when the next one is due; this finds any other."""
 _HAND_BACK_S = 5.0
 """How long a stopping worker tries to write its last outcomes while Redis is away; then their leases run out."""
 
@@ -79,46 +73,49 @@ class JobWorker(Worker):
         ours = [func(cast(Any, job.function), name=job.kind, timeout=job.timeout) for job in self.registry.values()]
         super().__init__([*functions, *ours], **{**self._defaults(arq_options), **arq_options})
         self.queues = self.settings.queues if "queue_name" not in arq_options else (keys.queue_of(self.queue_name),)
-        self._interrupt = asyncio.Event()
+        self._hooks = Hooks(self, self.queues)
         self._intake: Intake | None = None
-        self._intakes = Intakes()
-        self._beside: tuple[Deliveries, ...] = ()
-        self._hooks = Hooks(self.ctx, self.on_job_start, self.on_job_end, self.after_job_end)
-        self.has_hooks = bool(self.on_job_start or self.on_job_end)
 
     async def main(self) -> None:
-        """Serve until stopped: open resources, keep the duties going, claim and run jobs, drain."""
+        """Serve until stopped: open resources, keep the duties going, claim and run jobs, drain.
+
+        Raises:
+            DutyError: A duty keeps failing. Running jobs were handed back.
+        """
         await self._open_pool()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.store.lanes())
             if self.on_startup:
                 await self.on_startup(self.ctx)
             resources = await stack.enter_async_context(self.registry.open_resources())
-            self.queue = JobQueue(self.store, self.registry, self.settings)
-            self.executor = Executor(
-                self.store, self._runnables(), resources, self._limits(), queue=self.queue, observer=self
-            )
-            self._intake = self._make_intake()
+            runnables, slots = self._runnables(), [self._job_slots()]
             if self.settings.webhook_secrets:
                 delivery = await stack.enter_async_context(open_delivery(self.settings, self.store))
-                self._beside = (self._deliveries(delivery),)
-            self._intakes = Intakes(self._intake, *(deliveries.intake for deliveries in self._beside))
+                runnables[delivery.kind] = delivery
+                slots.append(Slots([keys.WEBHOOK_QUEUE], self.settings.webhook_slots, poll_s=_DELIVERY_POLL_S))
+            self.queue = JobQueue(self.store, self.registry, self.settings)
+            self.executor = Executor(self.store, runnables, resources, self._limits(), queue=self.queue)
+            self.executor.observers.add(Counters(self, self.queues))
+            if self.on_job_start or self.on_job_end or self.after_job_end:
+                self.executor.observers.add(self._hooks)
+            lease_s = self.settings.lease_s
+            intake = Intake(self.store, self.executor, slots, worker_id=self.worker_id, lease_s=lease_s)
+            self._intake = intake
             if not self.allow_pick_jobs:  # told to stop before it has begun
-                self._intakes.stop()
-            await stack.enter_async_context(self._duties(self._intake))
+                intake.stop()
+            duties = await stack.enter_async_context(duties_of(self, slots, {*self.functions, *runnables}))
             logger.info("Worker started", extra={"worker": self.worker_id, "kinds": len(self.functions)})
-            await self._intakes.run()
-            await self._drain()
-        self.allow_pick_jobs, self._intake, self._intakes, self._beside = True, None, Intakes(), ()
-        self._interrupt.clear()
+            await self._serve(intake, duties)
+        self.allow_pick_jobs, self._intake = True, None
         logger.info("Worker stopped", extra={"worker": self.worker_id})
 
     def handle_sig(self, signum: Signals) -> None:
         """Stop claiming and drain; a second signal interrupts what still runs at once."""
-        if not self.allow_pick_jobs:
-            self._interrupt.set()
+        if self._intake is not None:
+            self._intake.stop()
+            if not self.allow_pick_jobs:
+                self._intake.hurry()
         self.allow_pick_jobs = False
-        self._intakes.stop()
         logger.info("Stopping", extra={"signal": Signals(signum).name, "running": len(self.tasks)})
         if self.on_stop:
             self.on_stop(signum)
@@ -136,30 +133,8 @@ class JobWorker(Worker):
         await self.pool.aclose(close_connection_pool=True)
         self._pool = None
 
-    async def started(self, attempt: Attempt) -> None:
-        """Call ``on_job_start``."""
-        await self._hooks.started(attempt)
-
-    async def ended(self, attempt: Attempt) -> None:
-        """Call ``on_job_end``."""
-        await self._hooks.ended(attempt)
-
-    def released(self, attempt: Attempt) -> None:
-        """Free the attempt's slot."""
-        if self._intake is not None:
-            self._intake.released(attempt.claim.id)
-
-    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """Count the outcome as arq does, and call ``after_job_end``."""
-        if isinstance(outcome, Succeeded):
-            self.jobs_complete += 1
-        elif attempt.next_state in {JobState.RETRYING, JobState.QUEUED}:
-            self.jobs_retried += 1
-        else:
-            self.jobs_failed += 1
-        self._hooks.settled(attempt)
-        if self._intake is not None:
-            self._intake.settled()
+    async def record_health(self) -> None:
+        """Do nothing: arq's health record is written with the heartbeat, ``workers.engine.heartbeat``."""
 
     def _defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         settings = self.settings
@@ -197,27 +172,16 @@ class JobWorker(Worker):
         }
         return {**self.registry, **arq_functions}
 
-    def _make_intake(self) -> Intake:
-        lease_ms = int(self.settings.lease_s * 1000)
-        return Intake(
-            Claimer(self.store, self.queues, self.worker_id, lease_ms, self.executor.on_probation),
-            Wakeup(self.store, self.queues, self.poll_delay_s),
-            self.executor,
-            self.tasks,
-            slots=self.max_jobs,
+    def _job_slots(self) -> Slots:
+        limited = self.burst and self.max_burst_jobs >= 0
+        return Slots(
+            self.queues,
+            self.max_jobs,
+            poll_s=self.poll_delay_s,
+            tasks=self.tasks,
             burst=self.burst,
-            burst_left=self._burst_left,
+            limit=max(0, self.max_burst_jobs - self._jobs_started()) if limited else None,
         )
-
-    def _deliveries(self, delivery: Runnable) -> Deliveries:
-        return Deliveries(
-            self.store, self.settings, self.worker_id, delivery, self._limits(), self.queue, beside=self.executor
-        )
-
-    def _burst_left(self) -> int | None:
-        if not self.burst or self.max_burst_jobs < 0:
-            return None
-        return max(0, self.max_burst_jobs - self._jobs_started() - self.executor.backlog)
 
     def _limits(self) -> Limits:
         settings = self.settings
@@ -229,55 +193,28 @@ class JobWorker(Worker):
             cancel_grace_s=settings.cancel_grace_s,
         )
 
-    @asynccontextmanager
-    async def _duties(self, intake: Intake) -> AsyncIterator[None]:
-        """Keep leases, cancellations, cron and the health record going while jobs run."""
-        leases = LeaseKeeper(
-            self.pool,
-            lease_s=self.settings.lease_s,
-            stall_s=self.settings.stall_s,
-            running=self.executor.running,
-            end=lambda job_id, reason, token: self.executor.end(job_id, reason, token=token),
-        )
-        cancellations = Cancellations(
-            self.store, lambda job_id, token: self.executor.end(job_id, EndReason.CANCEL, token=token)
-        )
-        watch = watch_over(self, intake, leases, self.queues)
-        tasks = [asyncio.create_task(cancellations.run()), asyncio.create_task(self._beat())]
-        leases.start()
+    async def _serve(self, intake: Intake, duties: Sequence["asyncio.Task[NoReturn]"]) -> None:
+        """Claim and run jobs until told to stop, then drain. What ends a duty or the intake ends this, too."""
+        claiming = asyncio.create_task(intake.run())
         try:
-            async with watch:
-                yield
+            done, _ = await asyncio.wait([claiming, *duties], return_when=asyncio.FIRST_COMPLETED)
+            intake.stop()
+            await asyncio.wait([claiming])
+            if done != {claiming} or claiming.exception() is not None:
+                intake.hurry()
+            await self._drain(intake)
         finally:
-            await end(tasks)
-            await leases.stop()
+            await end([claiming])
+        for task in (*done, claiming):
+            task.result()
 
-    async def record_health(self) -> None:
-        """Do nothing: arq's health record is written with the heartbeat, ``workers.engine.heartbeat``."""
-
-    async def _beat(self) -> None:
-        while True:
-            with contextlib.suppress(StoreUnavailable), store_errors():
-                await self.heart_beat()
-                if self.tasks:
-                    await self._cancel_aborted_jobs()
-            await asyncio.sleep(max(self.poll_delay_s, _SHORTEST_BEAT_S))
-
-    async def _cancel_aborted_jobs(self) -> None:
-        for job_id, asked_ms in (await self.store.aborted()).items():
-            attempt = self.executor.running.get(job_id)
-            if attempt is not None and asked_ms >= attempt.claim.created_ms:
-                attempt.end(EndReason.CANCEL)
-
-    async def _drain(self) -> None:
+    async def _drain(self, intake: Intake) -> None:
         """Let running jobs end; hand the rest back, at no cost of an attempt; write every outcome."""
-        if not await self._intakes.emptied(self._job_completion_wait, self._interrupt):
-            self._interrupt.clear()
+        if not await intake.emptied(self._job_completion_wait):
             for job_id in list(self.executor.running):
                 self.executor.end(job_id, EndReason.INTERRUPT)
-            await self._intakes.emptied(self.settings.cancel_grace_s + _HAND_BACK_S, self._interrupt)
+            await intake.emptied(self.settings.cancel_grace_s + _HAND_BACK_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HAND_BACK_S):
-                for executor in (self.executor, *(deliveries.executor for deliveries in self._beside)):
-                    await executor.drained()
+                await self.executor.drained()
                 await self._hooks.finished()

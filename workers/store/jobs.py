@@ -6,6 +6,7 @@ All methods raise ``StoreUnavailable`` while Redis is away, loading, read-only o
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 from redis.asyncio import Redis
@@ -180,7 +181,7 @@ class JobStore:
         """Return what stock arq clients ask to abort: job id → when they asked (ms by their clocks)."""
         with store_errors():
             entries = await self.redis.zrange(keys.ARQ_ABORT, 0, -1, withscores=True)
-        return {job_id.decode(): int(score) for job_id, score in entries}
+        return {job_id.decode(errors="replace"): int(score) for job_id, score in entries if abs(score) != inf}
 
     async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> bool:
         """Wait until a job of one of the queues may have become due, at most ``timeout_s``; tell whether one has."""
@@ -195,7 +196,7 @@ class JobStore:
                 while True:
                     message = await subscriber.get_message(timeout=_LISTEN_S)
                     if message is not None:
-                        token, _, job_id = message["data"].decode().partition(" ")
+                        token, _, job_id = message["data"].decode(errors="replace").partition(" ")
                         yield job_id, token
 
     async def ping(self) -> None:

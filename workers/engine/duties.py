@@ -1,0 +1,101 @@
+"""The duties of a worker: what goes on beside its jobs, in its own thread and in the side thread."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
+
+from arq.connections import ArqRedis
+
+from arqway.workers.background import Duty, end, supervised
+from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.engine.cancellations import Cancellations
+from arqway.workers.engine.health import HealthPort, listen
+from arqway.workers.engine.heartbeat import BEATS, PERIOD_S, Heartbeat
+from arqway.workers.engine.leases import LeaseKeeper
+from arqway.workers.engine.loop_watch import LoopWatch
+from arqway.workers.engine.side_thread import SideThread
+from arqway.workers.engine.slots import Slots
+from arqway.workers.engine.vitals import Vitals
+from arqway.workers.store.connection import store_errors
+from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.workers import Fleet
+
+if TYPE_CHECKING:
+    from arqway.workers.engine.worker import JobWorker
+
+_CRON_S = 0.5
+"""arq's own shortest time between two looks for cron jobs that are due."""
+
+
+@asynccontextmanager
+async def duties_of(
+    worker: "JobWorker", slots: Sequence[Slots], kinds: Collection[str]
+) -> "AsyncIterator[list[asyncio.Task[NoReturn]]]":
+    """Keep the duties of ``worker`` going for the time of the block.
+
+    Args:
+        worker: Its executor, store and pool are open.
+        slots: All that it fills; those of its jobs come first.
+        kinds: All that it runs.
+
+    Yields:
+        Tasks of which one ends only if a duty keeps failing, with DutyError.
+
+    Raises:
+        ConfigurationError: The health port cannot be opened.
+    """
+    executor, settings = worker.executor, worker.settings
+    look_s = max(worker.poll_delay_s, _CRON_S)
+    cancellations = Cancellations(worker.store, executor, look_s=look_s)
+    own: dict[str, Duty] = {
+        "cancellations": cancellations.listen,
+        "aborts": cancellations.look_for_aborts,
+        "cron": partial(_run_cron_jobs, worker, look_s),
+    }
+    async with AsyncExitStack() as stack:
+        watch = stack.enter_context(closing(LoopWatch(executor.running, stall_s=settings.stall_s)))
+        vitals = _vitals(worker, watch, slots[0])
+        queues = [queue for each in slots for queue in each.queues]
+        heartbeat = Heartbeat(worker, vitals, queues=queues, kinds=kinds)
+        leases = LeaseKeeper(executor, lease_s=settings.lease_s, stalled=vitals.stalled)
+        beside: dict[str, Duty] = {"loop watch": watch.run}
+        if settings.worker_health_port is not None:
+            listener = stack.enter_context(listen(settings.worker_health_host, settings.worker_health_port))
+            beside["health port"] = HealthPort(vitals, listener).run
+
+        @asynccontextmanager
+        async def open_beside(redis: ArqRedis) -> AsyncIterator[Mapping[str, Duty]]:
+            fleet = Fleet(redis)
+            beating = {"leases": partial(leases.run, JobStore(redis)), "heartbeat": partial(heartbeat.run, fleet)}
+            try:
+                yield {**beating, **beside}
+            finally:
+                await heartbeat.farewell(fleet)
+
+        side = await stack.enter_async_context(SideThread(worker.pool, open_beside))
+        tasks = await stack.enter_async_context(supervised(own))
+        side_task = asyncio.create_task(side.watch())
+        stack.push_async_callback(end, [side_task])
+        yield [*tasks, side_task]
+
+
+def _vitals(worker: "JobWorker", watch: LoopWatch, slots: Slots) -> Vitals:
+    return Vitals(
+        blocked_s=lambda: watch.blocked_s,
+        claimed_at_s=lambda: slots.looked_at_s,
+        stopping=lambda: not worker.allow_pick_jobs,
+        full=lambda: slots.full,
+        poll_s=worker.poll_delay_s,
+        stall_s=worker.settings.stall_s,
+        heard_within_s=BEATS * PERIOD_S,
+    )
+
+
+async def _run_cron_jobs(worker: "JobWorker", look_s: float) -> None:
+    """Enqueue cron jobs when they are due. Redis may come and go."""
+    while True:
+        with suppress(StoreUnavailable), store_errors():
+            await worker.heart_beat()
+        await asyncio.sleep(look_s)
