@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from arqway.workers.contract.record import Progress
 from arqway.workers.contract.states import EndReason, JobState
-from arqway.workers.store.batcher import GroupCommit
-from arqway.workers.store.entries import Claim, ProgressWrite
+from arqway.workers.outcome import Outcome
+from arqway.workers.store.batcher import Batcher
+from arqway.workers.store.entries import Claim, ProgressWrite, SettleAnswer
 from arqway.workers.store.jobs import JobStore
 
 _PROGRESS_BURST = 16
@@ -49,7 +50,7 @@ class Attempt:
         self,
         claim: Claim,
         store: JobStore,
-        progress_writer: GroupCommit[ProgressWrite, bool],
+        progress_writer: Batcher[ProgressWrite, bool],
         grace_s: float,
         overdue: "Callable[[Attempt], None]",
     ) -> None:
@@ -139,3 +140,22 @@ class Attempt:
             self.end(EndReason.LOST)
         elif self.unwritten is progress:
             self.unwritten = None
+
+
+class Observer(Protocol):
+    """Hears what happens to the attempts of one executor."""
+
+    has_hooks: bool
+    """Whether ``started`` and ``ended`` are to be called."""
+
+    async def started(self, attempt: Attempt) -> None:
+        """The job is about to run."""
+
+    async def ended(self, attempt: Attempt) -> None:
+        """The job has run; its outcome is not written yet."""
+
+    def released(self, attempt: Attempt) -> None:
+        """The job does not run here any more; its outcome may still be on its way."""
+
+    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
+        """The outcome is written, or was refused."""

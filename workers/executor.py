@@ -8,10 +8,11 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from arqway.workers.attempt import Attempt
+from arqway.workers.attempt import Attempt, Observer
 from arqway.workers.context import JobContext
 from arqway.workers.contract.errors import InvalidPayload
 from arqway.workers.contract.record import Failure
@@ -33,14 +34,15 @@ from arqway.workers.outcome import (
     refused,
     text_of,
 )
-from arqway.workers.settler import Settler
-from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
 from arqway.workers.store.jobs import JobStore
 
 logger = logging.getLogger("arqway.workers.executor")
 
 _PARK_MS = 5_000
+_SETTLE_TURNS = 3
+"""The next claim, which the free slots wait for, goes to Redis before the settlements."""
 _PROBATION_S = 30.0
 """A rescued job that has run for so long is not what killed the earlier workers, or not soon."""
 
@@ -53,25 +55,6 @@ class Limits:
     max_rescues: int
     unknown_kind_ms: int
     cancel_grace_s: float
-
-
-class Observer(Protocol):
-    """Hears what happens to the attempts of one executor."""
-
-    has_hooks: bool
-    """Whether ``started`` and ``ended`` are to be called."""
-
-    async def started(self, attempt: Attempt) -> None:
-        """The job is about to run."""
-
-    async def ended(self, attempt: Attempt) -> None:
-        """The job has run; its outcome is not written yet."""
-
-    def released(self, attempt: Attempt) -> None:
-        """The job does not run here any more; its outcome may still be on its way."""
-
-    def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """The outcome is written, or was refused."""
 
 
 class Executor:
@@ -105,13 +88,13 @@ class Executor:
         self._limits = limits
         self._random = (random or Random()).random  # noqa: S311 - jitter, not a secret
         self._observer = observer
-        self._settler = Settler(store, self._settled)
-        self._progress: GroupCommit[ProgressWrite, bool] = GroupCommit(store.write_progress)
+        self._settlements = Batcher(store.settle, size_of=Settlement.size, turns=_SETTLE_TURNS, patient=True)
+        self._progress = Batcher(store.write_progress, size_of=ProgressWrite.size)
 
     @property
     def backlog(self) -> int:
         """How many ended attempts are not written yet."""
-        return self._settler.backlog
+        return self._settlements.backlog
 
     def on_probation(self) -> int:
         """Count the jobs begun lately that were rescued more than once: one of them may kill its workers."""
@@ -156,7 +139,7 @@ class Executor:
     async def drained(self) -> None:
         """Return when every outcome so far is written."""
         await self._progress.drained()
-        await self._settler.drained()
+        await self._settlements.drained()
 
     async def perform(self, attempt: Attempt) -> Outcome:
         """Run the job, and return what came of it. Never raises."""
@@ -249,11 +232,16 @@ class Executor:
         settlement = self._decide(attempt, outcome)
         attempt.settled_as = settlement.token
         attempt.next_state = settlement.state
-        self._settler.add(settlement, (attempt, outcome))
+        self._settlements.add(settlement, partial(self._settled, attempt, outcome))
         self._observer.released(attempt)
 
-    def _settled(self, about: tuple[Attempt, Outcome], answer: SettleAnswer) -> None:
-        attempt, outcome = about
+    def _settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer | BaseException) -> None:
+        """Go on from the store's answer. After a connection broke, ``lost`` may mean that the first try did arrive."""
+        if isinstance(answer, asyncio.CancelledError):  # the event loop is closing
+            return
+        if isinstance(answer, BaseException):
+            logger.error("An outcome was refused by Redis", extra=_names(attempt), exc_info=answer)
+            answer = "lost"
         if answer == "cancel":
             self._conclude(attempt, Cancelled())
             return

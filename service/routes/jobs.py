@@ -170,7 +170,7 @@ async def read_attempts(record: ExistingJob, request: Request) -> Response:
 
 async def read_waiting(record: ExistingJob, request: Request) -> Response:
     """Tell why the job is waiting."""
-    reasons = await reasons_for(record, queue_of(request), queues_of(request))
+    reasons = await reasons_for(record, queues_of(request))
     view = {"waiting": bool(reasons), "reasons": [_reason_view(reason) for reason in reasons]}
     return json_answer(view, headers=pace(request, record))
 

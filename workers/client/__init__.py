@@ -11,8 +11,8 @@ from arqway.workers.client.opening import open_queue
 from arqway.workers.client.queue import Accepted, JobQueue
 from arqway.workers.client.queues import Queues
 from arqway.workers.client.submission import SubmitOptions
+from arqway.workers.store.batches import BatchRecord
 from arqway.workers.store.entries import Idempotency
-from arqway.workers.store.lists import BatchRecord
 
 __all__ = [
     "Accepted",

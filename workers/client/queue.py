@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from typing_extensions import Unpack
 
-from arqway.workers.client.cancellation import cancelled_result
 from arqway.workers.client.feed import EventFeed
-from arqway.workers.client.ids import fresh_ids, successor_id
+from arqway.workers.client.ids import fresh_ids
 from arqway.workers.client.ids import new_id as fresh_id
 from arqway.workers.client.submission import (
     SubmitOptions,
     accepted_record,
+    cancel_error,
     delay_ms,
     make_submission,
     moment_ms,
@@ -27,8 +27,6 @@ from arqway.workers.contract.callback import check_callback_url
 from arqway.workers.contract.errors import (
     CallbacksOff,
     InvalidSubmission,
-    JobChanged,
-    JobFinished,
     JobNotFound,
     WaitTimeout,
 )
@@ -36,11 +34,10 @@ from arqway.workers.contract.record import JobRecord
 from arqway.workers.definition import JobDefinition, PayloadT, ResultT
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
-from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.entries import Acceptance, BatchOpening, Refusal, Replay, Submission, SubmitAnswer
 from arqway.workers.store.events import Streams
 from arqway.workers.store.jobs import JobStore
-from arqway.workers.store.lists import Catalogue
 
 _PORTION = 500
 """Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""
@@ -71,14 +68,13 @@ class JobQueue:
 
     def __init__(self, store: JobStore, registry: Registry, settings: Settings) -> None:
         self.registry = registry
-        self.catalogue = Catalogue(store.redis)
         self.streams = Streams(store.redis)
         self.feed = EventFeed(self.streams)
         self.redis = store.redis
         self._store = store
         self._settings = settings
-        self._submissions = GroupCommit(store.submit)
-        self._reads = GroupCommit(store.read_many)
+        self._submissions = Batcher(store.submit, size_of=Submission.size)
+        self._reads = Batcher(store.read_many)
 
     async def submit(
         self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[SubmitOptions]
@@ -172,9 +168,9 @@ class JobQueue:
 
     async def read(self, job_id: str, *, tenant: str | None = None) -> JobRecord:
         """Return the job's record. Raises JobNotFound, also for a job of another ``tenant`` than the given one."""
-        record = await self._reads(job_id) if keys.is_job_id(job_id) else None
+        record = await self._reads(_possible(job_id))
         if record is None or tenant not in {None, record.tenant}:
-            raise JobNotFound(f"There is no job {job_id[:128]}.")
+            raise JobNotFound(f"There is no job {job_id}.")
         return record
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
@@ -227,20 +223,16 @@ class JobQueue:
             JobChanged: Its record has another version than the given one.
             JobNotFound: There is no such job, or it is another tenant's.
         """
-        record = await self.read(job_id, tenant=tenant)
         answer = await self._store.cancel(
-            job_id,
-            record.queue,
-            arq_result=cancelled_result(record),
-            keep_result_ms=int(self._settings.keep_result_s * 1000),
-            retention_ms=int(self._settings.retention_s * 1000),
+            _possible(job_id),
+            tenant=tenant,
             version=version,
+            retention_ms=int(self._settings.retention_s * 1000),
+            keep_result_ms=int(self._settings.keep_result_s * 1000),
         )
-        if answer == "finished":
-            raise JobFinished(f"Job {job_id} has finished already.")
-        if answer == "changed":
-            raise JobChanged
-        return await self.read(job_id)
+        if answer.record is None:
+            raise cancel_error(answer, job_id)
+        return answer.record
 
     async def retry(
         self,
@@ -264,15 +256,15 @@ class JobQueue:
             JobNotFound: There is no such job, it is another tenant's, or its payload was not kept.
             InvalidPayload, UnknownKind: The other payload cannot be used.
         """
-        record = await self.read(job_id, tenant=tenant)
-        new_id = successor_id(record.id) if record.batch else fresh_id()
-        written = b"" if payload_json is None else self._envelope(record.kind, payload_json)
-        answer = await self.catalogue.retry(
-            job_id, new_id, record.tenant, envelope=written, delay_ms=delay_ms(delay), version=version
+        written = b""
+        if payload_json is not None:
+            written = self._envelope((await self.read(job_id, tenant=tenant)).kind, payload_json)
+        answer = await self._store.retry(
+            _possible(job_id), fresh_id(), tenant=tenant, version=version, written=written, delay_ms=delay_ms(delay)
         )
-        if answer.reason != "accepted":
+        if answer.record is None:
             raise retry_error(answer, job_id)
-        return await self.read(new_id)
+        return answer.record
 
     def _envelope(self, kind: str, payload_json: bytes) -> bytes:
         job = self.registry.find(kind)
@@ -282,3 +274,10 @@ class JobQueue:
     async def ping(self) -> None:
         """Return if the store answers. Raises StoreUnavailable."""
         await self._store.ping()
+
+
+def _possible(job_id: str) -> str:
+    """Return an id that a job may have. Raises JobNotFound."""
+    if not keys.is_job_id(job_id):
+        raise JobNotFound(f"There is no job {job_id[:128]}.")
+    return job_id

@@ -1,6 +1,6 @@
 """The watch: a thread that tells how the worker is, Redis by the heartbeat and probes by the health port.
 
-It has an event loop and connections of its own, so it goes on while a job blocks the worker's loop. It also tidies.
+It has an event loop and connections of its own, so it goes on while a job blocks the worker's loop.
 """
 
 import asyncio
@@ -23,10 +23,8 @@ from arqway.workers.contract.keys import WEBHOOK_KIND, WEBHOOK_QUEUE
 from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.engine.health import HealthPort, listen
 from arqway.workers.engine.heartbeat import BEATS, PERIOD_S, Heartbeat
-from arqway.workers.engine.tidier import Tidier
 from arqway.workers.engine.vitals import Vitals
 from arqway.workers.store.connection import clone
-from arqway.workers.store.lists import Catalogue
 from arqway.workers.store.workers import ArqHealth, Fleet
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ class Watch:
     Args:
         redis: Its server and options are used, its connections are not.
         heartbeat: What Redis is told.
-        tidier: Keeps the lists of jobs short meanwhile.
         health: What probes are told.
         listener: Where; None: nowhere.
     """
@@ -52,13 +49,11 @@ class Watch:
         self,
         redis: ArqRedis,
         heartbeat: Heartbeat,
-        tidier: Tidier,
         health: HealthPort,
         listener: socket.socket | None,
     ) -> None:
         self._redis = redis
         self._heartbeat = heartbeat
-        self._tidier = tidier
         self._health = health
         self._listener = listener
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -90,13 +85,12 @@ class Watch:
         redis = clone(self._redis)
         fleet = Fleet(redis)
         beating = asyncio.create_task(self._heartbeat.beat(fleet))
-        tidying = asyncio.create_task(self._tidier.run(Catalogue(redis)))
         stopped = asyncio.create_task(self._stopped.wait())
         try:
             await asyncio.wait([beating, stopped], return_when=asyncio.FIRST_COMPLETED)
             if beating.done():
                 beating.result()
-            await end([beating, tidying])
+            await end([beating])
             await self._heartbeat.stop(fleet)
         finally:
             if server is not None:
@@ -129,7 +123,7 @@ def watch_over(worker: "JobWorker", intake: "Intake", leases: "LeaseKeeper", que
     heartbeat = Heartbeat(vitals, partial(_describe, worker, vitals, begun), partial(_arq_health, worker))
     port = settings.worker_health_port
     listener = None if port is None else listen(settings.worker_health_host, port)
-    return Watch(worker.pool, heartbeat, Tidier(worker.worker_id), HealthPort(vitals), listener)
+    return Watch(worker.pool, heartbeat, HealthPort(vitals), listener)
 
 
 def _describe(worker: "JobWorker", vitals: Vitals, begun: WorkerRecord) -> WorkerRecord:

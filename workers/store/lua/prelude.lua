@@ -17,6 +17,11 @@ local function may_move(before, after)
   return MOVES[before] ~= nil and MOVES[before][after] == true
 end
 
+-- As `workers.contract.keys.queue`.
+local function key_of_queue(name)
+  return name == 'default' and 'arq:queue' or string.match(name, '^=(.+)$') or 'arq:queue:' .. name
+end
+
 local feeds = {}
 
 -- Adds a line to the feed of a tenant. An id with white space, which only a stock producer may choose, would break lines.
@@ -75,6 +80,11 @@ local function note_attempt(id, now, outcome, code, message)
     outcome = outcome, code = code, message = message }
   if #noted > ATTEMPTS_KEPT then table.remove(noted, 1) end
   redis.call('HSET', RECORD .. id, 'attempts', cjson.encode(noted))
+end
+
+-- Lets a key live for at least so long (ms). Source: EXPIRE knows GT only since Redis 7.0.
+local function keep_for(key, ms)
+  if redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms) end
 end
 
 -- The record and its events go `retention` ms from now.

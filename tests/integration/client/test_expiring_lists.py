@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from arqway.workers.engine.tidier import Tidier
 
 from arqway import Registry
 from arqway.workers.background import end
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import StoreUnavailable
-from arqway.workers.engine.tidier import Tidier
 from tests.conftest import OpenQueue, RunWorker
 from tests.support.by_hand import ByHand
 from tests.support.jobs import Number, double
