@@ -1,165 +1,230 @@
-"""Lists do not keep jobs that are gone, and never lose one that is there."""
+"""A job leaves its lists when its record ends, by what is written afterwards, and nothing is left in the end."""
 
-import asyncio
 from typing import Any
 
 import pytest
-from arqway.workers.engine.tidier import Tidier
 
-from arqway import Registry
-from arqway.workers.background import end
+from arqway.workers.client import JobFilter, Listing
 from arqway.workers.contract import keys
-from arqway.workers.contract.errors import StoreUnavailable
-from tests.conftest import OpenQueue, RunWorker
+from arqway.workers.contract.states import JobState
+from arqway.workers.contract.worker import WorkerRecord
+from arqway.workers.store.entries import Claim, Settlement
+from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.workers import ArqHealth, Fleet
 from tests.support.by_hand import ByHand
-from tests.support.jobs import Number, double
+from tests.support.plain_jobs import settlement, submission
 from tests.support.waiting import wait_until
 
-ENDED = "jobs:succeeded:default:default:hand.first"
+ENDED = "jobs:succeeded:default:default:k"
+SHORT_MS, LONG_MS = 60, 600_000
+WORKER = WorkerRecord(id="w", host="h", pid=1, version="1", queues=("default",), kinds=(), max_jobs=1)
+KEPT = {"queue-rates", "run-times", "running-jobs", "feed", "workers", "worker", "health", "wake"}
+"""What is about no single job, and ends by itself."""
 
 
-async def make(by_hand: ByHand, count: int, *, gone: slice, **options: Any) -> set[str]:
-    """Let jobs end and the records of some of them, and return the others."""
-    records = [record.id for record in await by_hand.submit(count, **options)]
-    await by_hand.run()
-    listed = [job_id.decode() for job_id in await by_hand.redis.zrange(ENDED, 0, -1)]
-    assert set(records) <= set(listed)
-    for job_id in listed[gone]:
-        await by_hand.redis.delete(keys.record(job_id))
-    return set(listed) - set(listed[gone])
+class Clerk:
+    """Submits jobs and ends them at once."""
+
+    def __init__(self, redis: Any) -> None:
+        self.redis = redis
+        self.store = JobStore(redis)
+        self.fleet = Fleet(redis)
+        self._made = 0
+
+    async def end(
+        self,
+        jobs: int,
+        retention_ms: int = SHORT_MS,
+        *,
+        how: JobState = JobState.SUCCEEDED,
+        tenant: str = "default",
+        kind: str = "k",
+        tags: tuple[str, ...] = (),
+        fingerprint: str = "f0",
+    ) -> list[str]:
+        """Let so many jobs end, in one call of the settle script, and return their ids."""
+        self._made += jobs
+        ids = [f"j{n:06}" for n in range(self._made - jobs, self._made)]
+        await self.store.submit([submission(i, tenant, kind, "default", 0, {"tags": [*tags]}) for i in ids])
+        claims = await self.claim(jobs)
+        assert len(claims) == jobs
+        ends = [settlement(claim, how, 0, fingerprint)._replace(retention_ms=retention_ms) for claim in claims]
+        assert set(await self.store.settle(ends)) == {"settled"}
+        return ids
+
+    async def claim(self, jobs: int = 1) -> list[Claim]:
+        """Begin so many jobs."""
+        prefix = f"{self._made}."
+        return (await self.store.claim("default", want=jobs, lease_ms=60_000, worker="w", token_prefix=prefix)).jobs
+
+    async def beat(self) -> None:
+        """Let a worker beat."""
+        await self.fleet.beat(WORKER, life_ms=1_000, arq_health=ArqHealth("health", "arq:queue", "", 1_000))
+
+    async def listed(self, key: str = ENDED) -> set[str]:
+        """Return the ids that a list holds."""
+        return {job_id.decode() for job_id in await self.redis.zrange(key, 0, -1)}
+
+    async def outlived(self, *ids: str) -> None:
+        """Return when the records of these jobs have ended."""
+        await wait_until(lambda: self._gone(ids), "the records have ended")
+
+    async def _gone(self, ids: tuple[str, ...]) -> bool:
+        return int(await self.redis.exists(*map(keys.record, ids))) == 0
 
 
-async def listed(by_hand: ByHand, key: str = ENDED) -> set[str]:
-    """Return the ids that a list holds."""
-    return {job_id.decode() for job_id in await by_hand.redis.zrange(key, 0, -1)}
+@pytest.fixture
+def clerk(by_hand: ByHand) -> Clerk:
+    """Somebody who lets jobs end."""
+    return Clerk(by_hand.redis)
 
 
-async def test_jobs_that_are_gone_leave_their_lists(by_hand: ByHand) -> None:
-    """Jobs at the beginning of a list, which came first and have gone first, are removed in one round; no other is."""
-    there = await make(by_hand, 300, gone=slice(250))
-    await by_hand.submit(3)
-    assert await Tidier("w").tidy(by_hand.queue.catalogue) >= 250
-    assert await listed(by_hand) == there
-    assert len(await listed(by_hand, "jobs:queued:default:default:hand.first")) == 3
+async def test_what_ends_a_job_removes_two_whose_time_is_over(clerk: Clerk) -> None:
+    """Each job that ends takes at least two others from the lists whose records have ended, and none that is there."""
+    gone = [job_id for _ in range(100) for job_id in await clerk.end(1)]
+    await clerk.outlived(*gone)
+    kept: set[str] = set()
+    for _ in range(len(gone) // 2):
+        before = await clerk.listed() & set(gone)
+        kept |= set(await clerk.end(1, LONG_MS))
+        after = await clerk.listed()
+        assert kept <= after
+        assert len(after & set(gone)) <= max(0, len(before) - 2)
+    assert await clerk.listed() == kept
 
 
-async def test_jobs_that_went_out_of_order_are_found(by_hand: ByHand) -> None:
-    """Jobs that are gone in the middle of a long list, where nobody looks first, are found by and by."""
-    there = await make(by_hand, 400, gone=slice(250, 300))
-
-    async def is_tidy() -> bool:
-        await Tidier("w").tidy(by_hand.queue.catalogue)
-        return await listed(by_hand) == there
-
-    await wait_until(is_tidy, "all that is gone is found")
-
-
-async def test_lists_by_tag_are_tidied_and_forgotten(by_hand: ByHand) -> None:
-    """A tag whose jobs are all gone leaves nothing behind; neither does a tenant."""
-    for n in range(12):
-        await by_hand.submit(1, tags=[f"t{n}"], tenant="acme")
-    await by_hand.submit(1, tags=["kept"])
-    await by_hand.run()
-    kept = {record.id for record in (await by_hand.submit(1, tags=["kept"]))}
-    redis = by_hand.redis
-    for key in await redis.keys("job:*"):
-        if key.decode().removeprefix("job:") not in kept:
-            await redis.delete(key)
-
-    async def is_tidy() -> bool:
-        await Tidier("w").tidy(by_hand.queue.catalogue)
-        found = {key.decode() for pattern in ("tag*", "lists:*", "jobs:*") for key in await redis.keys(pattern)}
-        return found == {"tag:default:kept", "tags:default", "lists:default", "jobs:queued:default:default:hand.first"}
-
-    await wait_until(is_tidy, "only what is there is left")
-    assert await redis.smembers("tenants") == {b"default"}
-    assert await listed(by_hand, "tag:default:kept") == kept
+async def test_one_call_does_a_bounded_part_of_the_work(clerk: Clerk) -> None:
+    """However many jobs are over, a script call that ends one removes some, a heartbeat a few thousand."""
+    gone = [job_id for _ in range(31) for job_id in await clerk.end(200, LONG_MS)]
+    await clerk.redis.delete(*map(keys.record, gone))
+    await clerk.redis.zadd("list-ends", dict.fromkeys(await clerk.redis.zrange("list-ends", 0, -1), 1))
+    await clerk.end(1, LONG_MS)
+    assert len(gone) - 400 <= len(await clerk.listed()) < len(gone)
+    await clerk.beat()
+    assert 800 <= len(await clerk.listed()) <= 1_200
+    await clerk.beat()
+    assert len(await clerk.listed()) == 1
 
 
-async def test_one_worker_at_a_time_tidies(by_hand: ByHand) -> None:
-    """While one worker has the office others do nothing; when it has not come for a while another one takes over."""
-    there = await make(by_hand, 120, gone=slice(60))
-    catalogue, redis = by_hand.queue.catalogue, by_hand.redis
-    assert await catalogue.tidy("first", office_ms=60_000, count=10, random=0) is not None
-    assert await Tidier("second").tidy(catalogue) == 0
-    assert 30_000 < await redis.pttl(keys.TIDIER) <= 60_000
-    await redis.pexpire(keys.TIDIER, 1)
-    await wait_until(lambda: _takes_over(by_hand, "second"), "the office is free")
-    assert await redis.get(keys.TIDIER) == b"second"
-    assert await listed(by_hand) == there
+async def test_a_heartbeat_removes_what_is_over_where_nothing_ends(clerk: Clerk) -> None:
+    """Where no job ends any more a worker's heartbeat removes what is over, from all lists."""
+    kept = set(await clerk.end(3, LONG_MS, tags=("t",), how=JobState.FAILED))
+    gone = await clerk.end(5, tags=("t",), how=JobState.FAILED)
+    await clerk.outlived(*gone)
+    await clerk.beat()
+    for key in ("jobs:failed:default:default:k", "ended-tag:default:t", "dead:default:f0"):
+        assert await clerk.listed(key) == kept
 
 
-async def _takes_over(by_hand: ByHand, worker: str) -> bool:
-    return await Tidier(worker).tidy(by_hand.queue.catalogue) > 0
+async def test_a_quiet_server_ends_empty(clerk: Clerk) -> None:
+    """Where nothing is written any more every key about ended jobs ends by itself."""
+    await clerk.end(3, tags=("t", "u"), how=JobState.FAILED)
+    await clerk.end(3, tenant="acme", tags=("t",))
+    found = [key.decode() for key in await clerk.redis.keys("*")]
+    about_jobs = [key for key in found if key.partition(":")[0] not in KEPT]
+    assert {key.partition(":")[0] for key in about_jobs} == {
+        "job", "job-events", "jobs", "ended-lists", "ended-tag", "dead", "dead-groups", "list-ends",
+    }  # fmt: skip
+    for key in about_jobs:
+        assert 0 < await clerk.redis.pttl(key) <= SHORT_MS + 2 * 60_000
 
 
-async def test_a_tidy_server_costs_little(by_hand: ByHand) -> None:
-    """Where nothing is gone a round is one script call of some commands, however many jobs there are."""
-    await make(by_hand, 500, gone=slice(0))
-    before = await _commands(by_hand)
-    assert await Tidier("w").tidy(by_hand.queue.catalogue) == 0
-    after = await _commands(by_hand)
-    assert after["evalsha"] - before["evalsha"] == 1
-    assert sum(after.values()) - sum(before.values()) <= 25
+async def test_a_job_that_is_kept_for_less_cuts_no_other_short(clerk: Clerk) -> None:
+    """Where workers have different retention times a list lives as long as any of its jobs, and holds them all."""
+    long = await clerk.end(2, LONG_MS, tags=("t",), how=JobState.FAILED)
+    short = await clerk.end(2, SHORT_MS, tags=("t",), how=JobState.FAILED)
+    for key in ("jobs:failed:default:default:k", "ended-tag:default:t", "dead:default:f0", "list-ends"):
+        assert await clerk.redis.pttl(key) > LONG_MS / 2
+    await clerk.outlived(*short)
+    await clerk.beat()
+    assert await clerk.listed("jobs:failed:default:default:k") == set(long)
 
 
-async def _commands(by_hand: ByHand) -> dict[str, int]:
-    told = await by_hand.redis.info("commandstats")
-    return {name.removeprefix("cmdstat_"): counted["calls"] for name, counted in told.items()}
+async def test_an_id_that_is_used_again_stays_where_it_belongs(clerk: Clerk) -> None:
+    """When an id's old record has ended and it is another job now, the old one's end takes nothing from the new one."""
+    (again,) = await clerk.end(1, tags=("old", "both"))
+    await clerk.outlived(again)
+    await clerk.store.submit([submission(again, "default", "k", "default", 0, {"tags": ["both"]})])
+    (claim,) = await clerk.claim()
+    ends = settlement(claim, JobState.SUCCEEDED, 0, "")._replace(retention_ms=LONG_MS)
+    await clerk.beat()
+    assert await clerk.listed() == set(), "it runs, so it is in no list of jobs that have ended"
+    await clerk.store.settle([ends])
+    await clerk.beat()
+    assert await clerk.listed() == await clerk.listed("ended-tag:default:both") == {again}
+    assert await clerk.listed("ended-tag:default:old") == set()
 
 
-async def test_a_worker_tidies(by_hand: ByHand, run_worker: RunWorker) -> None:
-    """A worker tidies from its start on, beside its jobs."""
-    there = await make(by_hand, 200, gone=slice(150))
-    async with run_worker(Registry([double])):
+async def test_a_record_that_outlives_its_time_stays_listed(clerk: Clerk) -> None:
+    """A record whose life somebody has prolonged leaves its list when it ends, not when it would have."""
+    kept, gone = await clerk.end(2, 300)
+    await clerk.redis.pexpire(keys.record(kept), 900)
+    await clerk.outlived(gone)
 
-        async def is_tidy() -> bool:
-            return await listed(by_hand) == there
+    async def is_swept() -> bool:
+        await clerk.beat()
+        return gone not in await clerk.listed()
 
-        await wait_until(is_tidy, "the worker has tidied")
-
-
-async def test_tidying_outlasts_an_outage(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tidier that finds Redis away, or meets a bug, is back with its next round."""
-    monkeypatch.setattr("arqway.workers.engine.tidier.PERIOD_S", 0.005)
-    there = await make(by_hand, 30, gone=slice(20))
-    troubles = iter([StoreUnavailable(), ValueError("a bug")])
-    tidy = by_hand.queue.catalogue.tidy
-
-    async def troubled(*args: object, **options: object) -> object:
-        for trouble in troubles:
-            raise trouble
-        return await tidy(*args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(by_hand.queue.catalogue, "tidy", troubled)
-    running = asyncio.create_task(Tidier("w").run(by_hand.queue.catalogue))
-
-    async def is_tidy() -> bool:
-        return await listed(by_hand) == there
-
-    await wait_until(is_tidy, "the tidier has come back")
-    await end([running])
+    await wait_until(is_swept, "the other one has left")
+    assert kept in await clerk.listed()
+    await clerk.outlived(kept)
+    await clerk.beat()
+    assert await clerk.listed() == set()
 
 
-async def test_no_job_leaves_a_list_while_others_come_and_go(
-    by_hand: ByHand, run_worker: RunWorker, open_jobs: OpenQueue
-) -> None:
-    """With a worker at work and a tidier that never rests, every job with a record stays in its list."""
-    registry = Registry([double])
-    done = asyncio.Event()
+async def test_live_jobs_stay_listed_whatever_ends(clerk: Clerk, by_hand: ByHand) -> None:
+    """Jobs that wait are listed by state and by tag however long, while all others of their lists come and go."""
+    (waiting,) = await by_hand.submit(job_id="waiting", tags=["t"], queue="slow")
+    gone = await clerk.end(5, tags=("t",))
+    await clerk.outlived(*gone)
+    await clerk.beat()
+    for which in (JobFilter(tag="t"), JobFilter(state=JobState.QUEUED), JobFilter()):
+        assert [job.id for job in (await Listing(by_hand.queue).page(which, limit=10)).jobs] == [waiting.id]
+    assert [await by_hand.redis.pttl(key) for key in ("tag:default:t", "live-lists:default")] == [-1, -1]
 
-    async def tidy_all_the_time() -> None:
-        while not done.is_set():
-            await by_hand.queue.catalogue.tidy("w", office_ms=10_000, count=1_000, random=0.5)
 
-    async with run_worker(registry), open_jobs(registry) as jobs:
-        tidying = asyncio.create_task(tidy_all_the_time())
-        records = [await jobs.submit(double, Number(value=n), tags=["t"]) for n in range(100)]
-        for record in records:
-            await jobs.wait(record.id, timeout_s=5)
-        done.set()
-        await tidying
-    found = {
-        job_id.decode() for job_id in await by_hand.redis.zrange("jobs:succeeded:default:default:test.double", 0, -1)
-    }
-    assert found == {record.id for record in records} == await listed(by_hand, "tag:default:t")
+@pytest.mark.parametrize("odd", [b"", b"no msgpack", b"\xc1", b"\x93\x01\x02\x03", b"\x91\xa1k"])
+async def test_what_is_no_entry_harms_nobody(clerk: Clerk, odd: bytes) -> None:
+    """Whatever somebody puts among the ends of records is dropped, and jobs go on ending."""
+    await clerk.redis.zadd("list-ends", {odd: 1, b"\x92\xb6arq:in-progress:thereis\xa1x": 2})
+    await clerk.redis.set("arq:in-progress:thereis", "a string", px=60_000)
+    gone = await clerk.end(2)
+    await clerk.outlived(*gone)
+    await clerk.beat()
+    assert await clerk.listed("list-ends") == await clerk.listed() == set()
+
+
+async def test_kinds_of_stock_producers_may_have_any_name(clerk: Clerk) -> None:
+    """A job whose kind is made of separators leaves the right list, and is listed until then."""
+    kind = "a\x1fb:c"
+    await clerk.redis.set(keys.envelope("odd"), b'{"t":null,"f":"a\\u001fb:c","a":[],"k":{},"et":1}')
+    await clerk.redis.zadd(keys.queue("default"), {"odd": 1})
+    (claim,) = await clerk.claim()
+    assert claim.kind == kind
+    await clerk.store.settle([Settlement(claim.id, claim.token, claim.queue, JobState.SUCCEEDED, SHORT_MS)])
+    assert await clerk.listed(f"jobs:succeeded:default:default:{kind}") == {"odd"}
+    await clerk.outlived("odd")
+    await clerk.redis.persist(f"jobs:succeeded:default:default:{kind}")
+    await clerk.beat()
+    assert await clerk.listed(f"jobs:succeeded:default:default:{kind}") == set()
+
+
+async def test_the_number_of_keys_is_flat(clerk: Clerk) -> None:
+    """Wave after wave of short-lived jobs over tenants, kinds, failures and single-use tags leaves no key behind."""
+    sizes = []
+    for wave in range(4):
+        ids = []
+        for n in range(12):
+            how = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)[n % 3]
+            tenant, kind, once = f"tenant{n % 4}", f"kind{n % 5}", f"{wave}.{n}"
+            ids += await clerk.end(3, how=how, tenant=tenant, kind=kind, tags=("t", once), fingerprint=f"f{wave}{n}")
+        await clerk.outlived(*ids)
+        last = await clerk.end(1)
+        await clerk.beat()
+        found = {key.decode().partition(":")[0] for key in await clerk.redis.keys("*")}
+        assert found - KEPT <= {"job", "job-events", "jobs", "ended-lists", "list-ends"}
+        sizes.append(len(await clerk.redis.keys("jobs:*")))
+        await clerk.outlived(*last)
+        await clerk.beat()
+        assert await clerk.redis.exists("list-ends") == 0
+    assert sizes == [1] * 4

@@ -78,12 +78,15 @@ local function write_live_list(key, list)
   end
 end
 
+-- Readers find the lists of ended jobs by their names, too, for as long as these lists may hold any.
 local function end_names(list, now, ends)
   local tenant, name = list.tenant, list.queue .. SEPARATOR .. list.kind
   local ended, live = ENDED_LISTS .. tenant, ':' .. tenant .. ':' .. list.queue .. ':' .. list.kind
-  redis.call('ZADD', ended, 'GT', ends, list.state .. SEPARATOR .. name)
-  redis.call('ZREMRANGEBYSCORE', ended, '-inf', string.format('(%d', now))
-  keep_for(ended, list.retention)
+  if tonumber(redis.call('ZSCORE', ended, list.state .. SEPARATOR .. name) or 0) < ends then
+    redis.call('ZADD', ended, ends + KEPT_LONGER_MS, list.state .. SEPARATOR .. name)
+    redis.call('ZREMRANGEBYSCORE', ended, '-inf', string.format('(%d', now))
+    keep_for(ended, list.retention + KEPT_LONGER_MS)
+  end
   if redis.call('EXISTS', LISTS .. 'scheduled' .. live, LISTS .. 'queued' .. live, LISTS .. 'running' .. live,
     LISTS .. 'retrying' .. live) == 0 then
     redis.call('SREM', LIVE_LISTS .. tenant, name)
@@ -181,10 +184,9 @@ local function write_counts(now)
       if what == 'running' then
         if n ~= 0 and redis.call('HINCRBY', RUNNING, queue, n) <= 0 then redis.call('HDEL', RUNNING, queue) end
       else
-        redis.call('HINCRBY', key, what, n)
+        if redis.call('HINCRBY', key, what, n) == n then redis.call('PEXPIRE', key, RATES_MS) end
       end
     end
-    redis.call('PEXPIRE', key, RATES_MS)
   end
 end
 
