@@ -145,7 +145,7 @@ async def test_keys_have_their_documented_types(run_worker: RunWorker, open_jobs
             look()
     matched = {max((name for name in types if key.startswith(name)), key=len): kind for key, kind in seen.items()}
     assert matched == {name: types[name] for name in matched}
-    assert set(types) - set(matched) - {"tidier"} == {"arq:queue:", "arq:abort", "job-cancel", *_NOT_OF_JOBS}
+    assert set(types) - set(matched) == {"arq:queue:", "arq:abort", "job-cancel", *_NOT_OF_JOBS}
 
 
 def test_the_layers_go_one_way() -> None:

@@ -11,7 +11,7 @@ from arqway.workers.contract.errors import LeaseLost
 from arqway.workers.contract.record import JobRecord, Progress
 from arqway.workers.contract.states import EndReason, JobState
 from arqway.workers.definition import JobDefinition
-from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.entries import Claim, ProgressWrite
 from arqway.workers.store.jobs import JobStore
 
@@ -57,7 +57,7 @@ class Attempt:
         self,
         claim: Claim,
         store: JobStore,
-        progress_writer: GroupCommit[ProgressWrite, bool],
+        progress_writer: Batcher[ProgressWrite, bool],
         grace_s: float,
         overdue: "Callable[[Attempt], None]",
         queue: JobQueue,

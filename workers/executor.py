@@ -36,14 +36,15 @@ from arqway.workers.outcome import (
     refused,
     text_of,
 )
-from arqway.workers.settler import Settler
-from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
 from arqway.workers.store.jobs import JobStore
 
 logger = logging.getLogger("arqway.workers.executor")
 
 _PARK_MS = 5_000
+_SETTLE_TURNS = 3
+"""The next claim, which the free slots wait for, goes to Redis before the settlements."""
 _PROBATION_S = 30.0
 """A rescued job that has run for so long is not what killed the earlier workers, or not soon."""
 
@@ -89,8 +90,8 @@ class Executor:
         self._limits = limits
         self._random = (random or Random()).random  # noqa: S311 - jitter, not a secret
         self._queue = queue
-        self._settler = Settler(store, self._settled)
-        self._progress: GroupCommit[ProgressWrite, bool] = GroupCommit(store.write_progress)
+        self._settlements = Batcher(store.settle, size_of=Settlement.size, turns=_SETTLE_TURNS, patient=True)
+        self._progress = Batcher(store.write_progress, size_of=ProgressWrite.size)
 
     def on_probation(self) -> int:
         """Count the jobs begun lately that were rescued more than once: one of them may kill its workers."""
@@ -135,7 +136,7 @@ class Executor:
     async def drained(self) -> None:
         """Return when every outcome so far is written."""
         await self._progress.drained()
-        await self._settler.drained()
+        await self._settlements.drained()
 
     async def perform(self, attempt: Attempt) -> Outcome:
         """Run the job, and return what came of it. Never raises."""
@@ -218,11 +219,16 @@ class Executor:
         settlement = self._decide(attempt, outcome)
         attempt.settled_as = settlement.token
         attempt.next_state = settlement.state
-        self._settler.add(settlement, (attempt, outcome))
+        self._settlements.add(settlement, partial(self._settled, attempt, outcome))
         self.observers.released(attempt)
 
-    def _settled(self, about: tuple[Attempt, Outcome], answer: SettleAnswer) -> None:
-        attempt, outcome = about
+    def _settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer | BaseException) -> None:
+        """Go on from the store's answer. After a connection broke, ``lost`` may mean that the first try did arrive."""
+        if isinstance(answer, asyncio.CancelledError):  # the event loop is closing
+            return
+        if isinstance(answer, BaseException):
+            logger.error("An outcome was refused by Redis", extra=_names(attempt), exc_info=answer)
+            answer = "lost"
         if answer == "cancel":
             self._conclude(attempt, Cancelled())
             return

@@ -153,8 +153,7 @@ def _located(request: Request, batch_id: str, view: dict[str, Any]) -> Response:
 
 async def _rebuilt(request: Request, batch_id: str, asked: int) -> Response:
     """Return the answer to a batch whose first one nobody got, since the service died before: its jobs as they are."""
-    queue = queue_of(request)
-    jobs = await queue.read_many(await queue.catalogue.batch_ids(batch_id))
+    jobs = await batches_of(request).jobs(batch_id)
     items = [{"index": int(job.id.split(".")[1]), "id": job.id, "state": job.state.value} for job in jobs]
     view = {"id": batch_id, "accepted": len(items), "refused": asked - len(items), "jobs": items}
     return _located(request, batch_id, view)

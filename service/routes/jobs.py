@@ -119,7 +119,7 @@ async def read_attempts(record: ExistingJob, request: Request) -> Response:
 @router.get("/jobs/{job_id}/waiting", response_model=WaitingView, responses=_PACED, dependencies=[requires(Scope.READ)])
 async def read_waiting(record: ExistingJob, request: Request) -> Response:
     """Tell why the job is waiting."""
-    reasons = await reasons_for(record, queue_of(request), arqway_of(request).queues)
+    reasons = await reasons_for(record, arqway_of(request).queues)
     view = {"waiting": bool(reasons), "reasons": [_reason_view(reason) for reason in reasons]}
     return json_answer(view, headers=pace(request, record))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,7 +14,17 @@ from arqway.workers.contract import keys
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.entries import Acceptance, Claim, Lease, ProgressWrite, Refusal, Rest, Settlement, Submission
+from arqway.workers.store.entries import (
+    Acceptance,
+    CancelAnswer,
+    Claim,
+    Lease,
+    ProgressWrite,
+    Refusal,
+    Rest,
+    Settlement,
+    Submission,
+)
 from arqway.workers.store.jobs import JobStore
 from tests.support.leaks import keys_without_owner
 
@@ -128,15 +138,14 @@ class JobLife(RuleBasedStateMachine):
     def cancel(self, job_id: str) -> None:
         """A waiting job is cancelled at once, a running one is asked, a finished one is left alone."""
         record = self.read(job_id)
-        answer = self.run(
-            self.store.cancel(job_id, "default", arq_result=b"{}", keep_result_ms=1_000, retention_ms=RETENTION_MS)
-        )
+        answer = self.run(self.store.cancel(job_id, retention_ms=RETENTION_MS, keep_result_ms=1_000))
         if record is None:
-            assert answer == "unknown"
+            assert answer == CancelAnswer("unknown")
         elif record.finished:
-            assert answer == "finished"
+            assert answer == CancelAnswer("finished")
         else:
-            assert answer == ("asked" if record.state is JobState.RUNNING else "cancelled")
+            reason: Literal["asked", "cancelled"] = "asked" if record.state is JobState.RUNNING else "cancelled"
+            assert answer == CancelAnswer(reason, self.read(job_id))
 
     @rule(job_id=ids)
     def stock_abort(self, job_id: str) -> None:

@@ -21,12 +21,16 @@ from redis import Redis
 from arqway.workers.client import JobFilter, JobQueue, Listing
 from arqway.workers.contract import keys
 from arqway.workers.contract.states import JobState
+from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
+from arqway.workers.store.batches import BatchStore
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.entries import BatchOpening, Claim, Extras, Idempotency
+from arqway.workers.store.entries import BatchOpening, Claim, Extras, Idempotency, RetryAnswer
 from arqway.workers.store.jobs import JobStore
-from arqway.workers.store.lists import Catalogue, Retried
+from arqway.workers.store.lists import ListStore
+from arqway.workers.store.queues import QueueStore
+from arqway.workers.store.workers import ArqHealth, Fleet
 from tests.support.leaks import keys_without_owner
 from tests.support.ledger import FINGERPRINTS, Ledger, expected_answer
 from tests.support.plain_jobs import RETENTION_MS, settlement, submission
@@ -35,6 +39,7 @@ from tests.support.world import World
 LEASE_MS = 1_000
 TENANTS, KINDS, QUEUES, TAGS, WORDS = ["default", "acme"], ["a.b", "c"], ["default", "slow"], ["x", "Y"], ["u", "v"]
 ENDS = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.RETRYING, JobState.QUEUED]
+WORKER = WorkerRecord(id="w", host="h", pid=1, version="1", queues=("default",), kinds=(), max_jobs=1)
 ReplyT = TypeVar("ReplyT")
 
 extras = st.fixed_dictionaries(
@@ -70,7 +75,7 @@ class ManyJobs(RuleBasedStateMachine):
         self.raw = Redis.from_url(url)
         self.raw.flushall()
         self.store = JobStore(self.redis, clock=lambda: self.now_ms)
-        self.catalogue = Catalogue(self.redis, clock=lambda: self.now_ms)
+        self.fleet = Fleet(self.redis, clock=lambda: self.now_ms)
         self.queue = JobQueue(self.store, Registry([]), Settings(redis_url=url))
         self.ledger = Ledger()
         self.claims: list[Claim] = []
@@ -175,8 +180,7 @@ class ManyJobs(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         """A job is cancelled, whatever it belongs to."""
         job_id = data.draw(st.sampled_from(sorted(self.world.records)), label="job")
-        queue = self.world.records[job_id].queue
-        self.run(self.store.cancel(job_id, queue, arq_result=b"{}", keep_result_ms=0, retention_ms=RETENTION_MS))
+        self.run(self.store.cancel(job_id, retention_ms=RETENTION_MS))
 
     @precondition(lambda self: any(record.finished for record in self.world.records.values()))
     @rule(data=st.data())
@@ -185,24 +189,25 @@ class ManyJobs(RuleBasedStateMachine):
         before = self.look()
         finished = [job_id for job_id, record in before.records.items() if record.finished]
         old = before.records[data.draw(st.sampled_from(finished) | st.sampled_from([*before.records]), label="job")]
-        new_id = f"{old.id}.r" if old.batch else self.new_id()
-        answer = self.run(self.catalogue.retry(old.id, new_id, old.tenant))
+        new_id = self.new_id()
+        answer = self.run(self.store.retry(old.id, new_id, tenant=old.tenant))
         holders = before.expected_unique().get(f"{old.tenant}:{old.kind}:{old.unique_key}")
         if not old.finished:
-            assert answer == Retried("live")
+            assert answer == RetryAnswer("live")
         elif old.retried_as:
-            assert answer == Retried("retried", old.retried_as)
+            assert answer == RetryAnswer("retried", old.retried_as)
         elif holders:
-            assert answer == Retried("unique", holders[0])
+            assert answer == RetryAnswer("unique", holders[0])
         else:
-            assert answer == Retried("accepted")
             after = self.look().records
+            new_id = answer.job_id if old.batch else new_id
+            assert answer == RetryAnswer("accepted", new_id, after[new_id])
             assert (after[old.id].retried_as, after[new_id].retry_of) == (new_id, old.id)
 
     @rule(queue=st.sampled_from(QUEUES), paused=st.booleans())
     def pause(self, queue: str, paused: bool) -> None:
         """Pausing a paused queue changes nothing."""
-        assert self.run(self.catalogue.pause(queue, paused=paused)) == ((queue in self.ledger.paused) != paused)
+        assert self.run(QueueStore(self.redis).pause(queue, paused=paused)) == ((queue in self.ledger.paused) != paused)
         (self.ledger.paused.add if paused else self.ledger.paused.discard)(queue)
 
     @rule(ms=st.sampled_from([1, 400, 1_001]))
@@ -213,17 +218,27 @@ class ManyJobs(RuleBasedStateMachine):
     @precondition(lambda self: any(record.finished for record in self.world.records.values()))
     @rule(data=st.data())
     def outlive(self, data: st.DataObject) -> None:
-        """Records end in the order in which the jobs did; their places in lists go with the next tidying."""
+        """Records end before their time, in the order in which the jobs did; their places in lists go later."""
         ended = [record for record in self.world.records.values() if record.finished]
         ended.sort(key=lambda record: (record.finished_ms or 0, record.id))
         for record in ended[: data.draw(st.integers(1, len(ended)), label="records")]:
             self.raw.delete(keys.record(record.id), keys.events(record.id))
             self.ledger.gone.add(record.id)
 
-    @rule(place=st.sampled_from([0.0, 0.5, 0.9]))
-    def tidy(self, place: float) -> None:
-        """Tidying takes no job from a list that has a record."""
-        assert self.run(self.catalogue.tidy("t", office_ms=1_000, count=100, random=place)) is not None
+    @rule()
+    def pass_retention(self) -> None:
+        """Time goes on for so long that all records of ended jobs end, and a worker beats."""
+        self.now_ms += RETENTION_MS + 1
+        for record in self.look().records.values():
+            if record.finished and (record.finished_ms or 0) + RETENTION_MS < self.now_ms:
+                self.raw.delete(keys.record(record.id), keys.events(record.id))
+                self.ledger.gone.add(record.id)
+        self.beat()
+
+    @rule()
+    def beat(self) -> None:
+        """A heartbeat takes no job from a list that has a record, and leaves none whose record ended by itself."""
+        self.run(self.fleet.beat(WORKER, life_ms=1_000, arq_health=ArqHealth("health", "queue", "", 1_000)))
 
     @rule(tenant=st.sampled_from(TENANTS), which=filters, span=st.sampled_from([None, (0, 10**7), (1_000_400, 10**7)]))
     def list_jobs(self, tenant: str, which: dict[str, Any], span: tuple[int, int] | None) -> None:
@@ -248,11 +263,11 @@ class ManyJobs(RuleBasedStateMachine):
         world = self.look()
         self.ledger.check(world)
         for batch in self.ledger.batches:
-            found = self.run(self.catalogue.read_batch(batch))
+            found = self.run(BatchStore(self.redis).read(batch))
             assert found is not None
             self.ledger.check_batch(world, found)
         for tenant in TENANTS:
-            total, groups = self.run(self.catalogue.dead_groups(tenant, skip=0, limit=10))
+            total, groups = self.run(ListStore(self.redis).dead_groups(tenant, skip=0, limit=10))
             self.ledger.check_dead(world.dead(tenant), total, groups)
 
     def teardown(self) -> None:
@@ -267,18 +282,16 @@ class ManyJobs(RuleBasedStateMachine):
 
     def _end(self) -> None:
         for queue in self.ledger.paused:
-            self.run(self.catalogue.pause(queue, paused=False))
+            self.run(QueueStore(self.redis).pause(queue, paused=False))
         self.ledger.paused.clear()
         self.pass_time(LEASE_MS * 2)
         for queue in QUEUES:
             self.claim(queue, 1_000)
         self._settle(self.claims, [(JobState.CANCELLED, 0, "")] * len(self.claims))
         assert all(record.finished for record in self.look().records.values())
-        for _ in range(1_000):  # which lists it looks at is left to chance
-            if not self.ledger.listed_though_gone(self.look()):
-                break
-            self.tidy(0)
-        assert not self.ledger.listed_though_gone(self.world)
+        self.pass_retention()
+        assert not self.ledger.listed_though_gone(self.look())
+        assert [key for key in self.world.lists if self.world.lists[key]] == []
         assert keys_without_owner(self.raw) == []
 
 

@@ -64,8 +64,7 @@ class Bench:
 
     async def ask_to_cancel(self, job_id: str) -> None:
         """Ask as a person does, without telling the executor."""
-        arguments: dict[str, Any] = {"arq_result": b"", "keep_result_ms": 0, "retention_ms": RETENTION_MS}
-        assert await self.store.cancel(job_id, QUEUE, **arguments) == "asked"
+        assert (await self.store.cancel(job_id, retention_ms=RETENTION_MS)).reason == "asked"
 
     async def read(self, job_id: str) -> JobRecord:
         """Return the job's record."""
@@ -86,8 +85,7 @@ class Bench:
 
     async def end(self, record: JobRecord) -> None:
         """Cancel a job that still waits, so that nothing is left behind."""
-        arguments: dict[str, Any] = {"arq_result": b"", "keep_result_ms": 0, "retention_ms": RETENTION_MS}
-        assert await self.store.cancel(record.id, QUEUE, **arguments) == "cancelled"
+        assert (await self.store.cancel(record.id, retention_ms=RETENTION_MS)).reason == "cancelled"
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ _PER_JOB = (
     keys.ENVELOPE_PREFIX,
 )
 _BY_PEOPLE = (keys.PAUSED_QUEUES, keys.API_KEY_PREFIX, keys.API_KEYS, keys.AUDIT)
-_BOUNDED = (keys.WAKE_PREFIX, keys.LIST_NAMES_PREFIX, keys.TAG_NAMES_PREFIX, keys.TENANTS, *_BY_PEOPLE)
-"""They hold at most so many things as there are queues, kinds, tags and tenants, or what a person put there."""
+_BOUNDED = (keys.WAKE_PREFIX, *_BY_PEOPLE)
+"""They hold at most so many things as there are queues, or what a person put there."""
 
 
 def keys_without_owner(client: Redis) -> list[str]:
@@ -46,15 +46,12 @@ def _belongs_to_job(key: str, live: set[str]) -> bool:
 
 
 def _holds_only_live_jobs(client: Redis, key: str, live: set[str]) -> bool:
-    """Tell whether a list names no job that has ended; the list by tag does until its record is gone, too."""
+    """Tell whether a list names no job that has ended."""
     members: dict[str, Callable[[], set[bytes]]] = {
         keys.LISTS_PREFIX: lambda: set(client.zrange(key, 0, -1)),  # type: ignore[arg-type]
         keys.UNIQUE_PREFIX: lambda: {client.get(key)},  # type: ignore[arg-type]
-        keys.TAG_PREFIX: lambda: {
-            member
-            for member in client.zrange(key, 0, -1)  # type: ignore[union-attr]
-            if not client.exists(keys.record(member.decode()))
-        },
+        keys.TAG_PREFIX: lambda: set(client.zrange(key, 0, -1)),  # type: ignore[arg-type]
+        keys.LIVE_LISTS_PREFIX: lambda: set() if live else {b"nothing lives"},
         keys.RUNNING_JOBS: lambda: set() if live else {b"nothing runs"},
     }
     return any(

@@ -19,7 +19,7 @@ class World:
 
     records: dict[str, JobRecord] = field(default_factory=dict)
     lists: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Lists of jobs and lists by tag: key → id → score."""
+    """Lists of jobs, by tag and by failure too: key → id → score."""
     unique: dict[str, str] = field(default_factory=dict)
     events: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Job id → (event id, name)."""
@@ -40,7 +40,7 @@ class World:
         match f"{prefix}:":
             case keys.RECORD_PREFIX:
                 self.records[rest] = JobRecord.from_hash(rest, _texts(client.hgetall(key)))
-            case keys.LISTS_PREFIX | keys.TAG_PREFIX:
+            case keys.LISTS_PREFIX | keys.TAG_PREFIX | keys.ENDED_TAG_PREFIX | keys.DEAD_PREFIX:
                 self.lists[key] = {
                     member.decode(): score for member, score in client.zrange(key, 0, -1, withscores=True)
                 }
@@ -64,8 +64,11 @@ class World:
         lists: dict[str, dict[str, float]] = {}
         for r in self.records.values():
             own = f"jobs:{r.state}:{r.tenant}:{r.queue}:{r.kind}"
-            for key in (own, *(f"tag:{r.tenant}:{tag}" for tag in r.tags)):
+            of_tags = "ended-tag" if r.finished else "tag"
+            for key in (own, *(f"{of_tags}:{r.tenant}:{tag}" for tag in r.tags)):
                 lists.setdefault(key, {})[r.id] = r.created_ms
+            if _is_dead(r) and r.failure is not None:
+                lists.setdefault(f"dead:{r.tenant}:{r.failure.fingerprint}", {})[r.id] = r.finished_ms or 0
         return lists
 
     def expected_running(self) -> dict[str, int]:

@@ -22,6 +22,7 @@ from arqway.workers.contract.errors import (
 )
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
+from arqway.workers.store.batches import BatchRecord, BatchStore
 from arqway.workers.store.entries import (
     Acceptance,
     BatchOpening,
@@ -31,7 +32,6 @@ from arqway.workers.store.entries import (
     Submission,
     SubmitAnswer,
 )
-from arqway.workers.store.lists import BatchRecord
 
 SIZE_MAX = 1_000
 _AT_ONCE = 50
@@ -47,14 +47,14 @@ class BatchItem(NamedTuple):
     options: SubmitOptions
 
 
-Outcome = JobRecord | ArqwayError
+ItemOutcome = JobRecord | ArqwayError
 
 
 class AcceptedBatch(NamedTuple):
     """What became of a batch."""
 
     id: str
-    outcomes: list[Outcome]
+    outcomes: list[ItemOutcome]
     """For each item its record, or why it was refused; empty for a replay."""
     replay: Replay | None = None
     """The answer that an earlier request with the same idempotency key got."""
@@ -75,6 +75,7 @@ class Batches:
 
     def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
         self._queue = queue
+        self._store = BatchStore(queue.redis)
         self._tenant = tenant
 
     async def submit(
@@ -113,20 +114,24 @@ class Batches:
 
     async def read(self, batch_id: str) -> BatchRecord:
         """Return how a batch is. Raises BatchNotFound."""
-        found = await self._queue.catalogue.read_batch(batch_id) if keys.is_job_id(batch_id) else None
+        found = await self._store.read(batch_id) if keys.is_job_id(batch_id) else None
         if found is None or found.tenant != self._tenant:
             raise BatchNotFound
         return found
 
+    async def jobs(self, batch_id: str) -> list[JobRecord]:
+        """Return the records of a batch's jobs, in its order."""
+        return await self._queue.read_many(await self._store.job_ids(batch_id))
+
     async def cancel(self, batch_id: str) -> int:
         """Cancel those of its jobs that have not ended, and return how many were cancelled or told to end."""
         await self.read(batch_id)
-        return await self._each(await self._queue.catalogue.batch_ids(batch_id), self._cancel)
+        return await self._each(await self._store.job_ids(batch_id), self._cancel)
 
     async def retry_failed(self, batch_id: str) -> int:
         """Submit those of its jobs that failed again, each once, and return how many there were."""
         await self.read(batch_id)
-        jobs = await self._queue.read_many(await self._queue.catalogue.batch_ids(batch_id))
+        jobs = await self.jobs(batch_id)
         return await self._each([job.id for job in jobs if job.state is JobState.FAILED], self._retry)
 
     async def _each(self, ids: Sequence[str], act: Act) -> int:
@@ -172,7 +177,7 @@ def _outcome(
     return AcceptedBatch(batch_id, [outcome for outcome in outcomes if outcome is not None])
 
 
-def _settled(submission: Submission, answer: SubmitAnswer) -> Outcome | None:
+def _settled(submission: Submission, answer: SubmitAnswer) -> ItemOutcome | None:
     if isinstance(answer, Acceptance):
         return accepted_record(submission, answer)
     if isinstance(answer, Refusal) and answer.reason != "kept out":

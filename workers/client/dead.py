@@ -12,7 +12,7 @@ from arqway.workers.contract import keys
 from arqway.workers.contract.errors import JobNotFound, JobRetried, NotUnique
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.lists import DeadGroup
+from arqway.workers.store.lists import DeadGroup, ListStore
 
 REDRIVE_MAX = 10_000
 _AT_ONCE = 50
@@ -52,11 +52,12 @@ class DeadLetters:
 
     def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
         self._queue = queue
+        self._lists = ListStore(queue.redis)
         self._tenant = tenant
 
     async def groups(self, *, skip: int = 0, limit: int = 50) -> DeadPage:
         """Return groups of dead letters; those whose jobs are past their retention are left out."""
-        total, groups = await self._queue.catalogue.dead_groups(self._tenant, skip=skip, limit=limit)
+        total, groups = await self._lists.dead_groups(self._tenant, skip=skip, limit=limit)
         found = {record.id: record for record in await self._queue.read_many([group.latest_id for group in groups])}
         return DeadPage([DeadLetterGroup(g, found[g.latest_id]) for g in groups if g.latest_id in found], total)
 

@@ -33,9 +33,3 @@ new_id = _pool.take
 """Return an id that nobody has had."""
 
 os.register_at_fork(after_in_child=_pool.forget)  # else parent and child would give the same ids
-
-
-def successor_id(job_id: str) -> str:
-    """Return the id of the retry of a batch's job: it tells the batch, as all ids of one do."""
-    place, _, number = job_id.partition(".r")
-    return f"{place}.r{int(number or 0) + 1}"

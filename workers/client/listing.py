@@ -12,7 +12,7 @@ from arqway.workers.contract import keys
 from arqway.workers.contract.errors import InvalidCursor
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.lists import Catalogue, Page
+from arqway.workers.store.lists import ListStore
 
 _PAGE = 200
 
@@ -60,7 +60,7 @@ class Listing:
 
     def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
         self._queue = queue
-        self._catalogue: Catalogue = queue.catalogue
+        self._lists = ListStore(queue.redis)
         self._tenant = tenant
 
     async def page(self, which: JobFilter, *, limit: int, cursor: str | None = None) -> JobPage:
@@ -77,7 +77,7 @@ class Listing:
         mark = _mark(self._tenant, which)
         if cursor is not None:
             asked["score"], asked["id"] = _read_cursor(cursor, mark)
-        found: Page = await self._catalogue.page(self._tenant, asked, limit=limit)
+        found = await self._lists.page(self._tenant, asked, limit=limit)
         records = await self._queue.read_many(found.ids)
         jobs = [record for record in records if which.state in {None, record.state}]  # some may have moved on just now
         return JobPage(jobs, None if found.last is None else _write_cursor(found.last, mark))

@@ -9,14 +9,14 @@ from typing import overload
 from typing_extensions import Unpack
 
 from arqway.workers.client.after_commit import CommitSender, PendingJob, SqlSession
-from arqway.workers.client.cancellation import cancelled_result
 from arqway.workers.client.feed import EventFeed
-from arqway.workers.client.ids import fresh_ids, successor_id
+from arqway.workers.client.ids import fresh_ids
 from arqway.workers.client.ids import new_id as fresh_id
 from arqway.workers.client.submission import (
     Accepted,
     SubmitOptions,
     accepted_record,
+    cancel_error,
     checked_callback,
     delay_ms,
     make_submission,
@@ -27,8 +27,6 @@ from arqway.workers.client.submission import (
 )
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import (
-    JobChanged,
-    JobFinished,
     JobNotFound,
     WaitTimeout,
 )
@@ -36,11 +34,10 @@ from arqway.workers.contract.record import JobRecord
 from arqway.workers.definition import JobDefinition, PayloadT, ResultT
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
-from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.entries import Acceptance, BatchOpening, Refusal, Submission, SubmitAnswer
 from arqway.workers.store.events import Streams
 from arqway.workers.store.jobs import JobStore
-from arqway.workers.store.lists import Catalogue
 
 _PORTION = 500
 """Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""
@@ -61,14 +58,13 @@ class JobQueue:
 
     def __init__(self, store: JobStore, registry: Registry, settings: Settings) -> None:
         self.registry = registry
-        self.catalogue = Catalogue(store.redis)
         self.streams = Streams(store.redis)
         self.feed = EventFeed(self.streams)
         self.redis = store.redis
         self._store = store
         self._settings = settings
-        self._submissions = GroupCommit(store.submit)
-        self._reads = GroupCommit(store.read_many)
+        self._submissions = Batcher(store.submit, size_of=Submission.size)
+        self._reads = Batcher(store.read_many)
         self.commits = CommitSender(self._accept, self.read)
 
     @overload
@@ -189,9 +185,9 @@ class JobQueue:
 
     async def read(self, job_id: str, *, tenant: str | None = None) -> JobRecord:
         """Return the job's record. Raises JobNotFound, also for a job of another ``tenant`` than the given one."""
-        record = await self._reads(job_id) if keys.is_job_id(job_id) else None
+        record = await self._reads(_possible(job_id))
         if record is None or tenant not in {None, record.tenant}:
-            raise JobNotFound(f"There is no job {job_id[:128]}.")
+            raise JobNotFound(f"There is no job {job_id}.")
         return record
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
@@ -244,20 +240,16 @@ class JobQueue:
             JobChanged: Its record has another version than the given one.
             JobNotFound: There is no such job, or it is another tenant's.
         """
-        record = await self.read(job_id, tenant=tenant)
         answer = await self._store.cancel(
-            job_id,
-            record.queue,
-            arq_result=cancelled_result(record),
-            keep_result_ms=int(self._settings.keep_result_s * 1000),
-            retention_ms=int(self._settings.retention_s * 1000),
+            _possible(job_id),
+            tenant=tenant,
             version=version,
+            retention_ms=int(self._settings.retention_s * 1000),
+            keep_result_ms=int(self._settings.keep_result_s * 1000),
         )
-        if answer == "finished":
-            raise JobFinished(f"Job {job_id} has finished already.")
-        if answer == "changed":
-            raise JobChanged
-        return await self.read(job_id)
+        if answer.record is None:
+            raise cancel_error(answer, job_id)
+        return answer.record
 
     async def retry(
         self,
@@ -281,20 +273,25 @@ class JobQueue:
             JobNotFound: There is no such job, it is another tenant's, or its payload was not kept.
             InvalidPayload, UnknownKind: The other payload cannot be used.
         """
-        record = await self.read(job_id, tenant=tenant)
-        new_id = successor_id(record.id) if record.batch else fresh_id()
         written = b""
         if payload_json is not None:
-            job = self.registry.find(record.kind)
+            job = self.registry.find((await self.read(job_id, tenant=tenant)).kind)
             job.read_payload(payload_json)
             written = job.write_envelope(strict_json(payload_json), int(time() * 1000))
-        answer = await self.catalogue.retry(
-            job_id, new_id, record.tenant, envelope=written, delay_ms=delay_ms(delay), version=version
+        answer = await self._store.retry(
+            _possible(job_id), fresh_id(), tenant=tenant, version=version, written=written, delay_ms=delay_ms(delay)
         )
-        if answer.reason != "accepted":
+        if answer.record is None:
             raise retry_error(answer, job_id)
-        return await self.read(new_id)
+        return answer.record
 
     async def ping(self) -> None:
         """Return if the store answers. Raises StoreUnavailable."""
         await self._store.ping()
+
+
+def _possible(job_id: str) -> str:
+    """Return an id that a job may have. Raises JobNotFound."""
+    if not keys.is_job_id(job_id):
+        raise JobNotFound(f"There is no job {job_id[:128]}.")
+    return job_id

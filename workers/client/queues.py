@@ -12,7 +12,7 @@ from arqway.workers.contract.errors import QueueFull, StoreUnavailable
 from arqway.workers.contract.pace import retry_after_s
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.worker import WorkerRecord
-from arqway.workers.store.lists import QueueFigures
+from arqway.workers.store.queues import QueueFigures, QueueStore
 from arqway.workers.store.workers import Fleet
 
 _MINUTES = 4
@@ -67,6 +67,7 @@ class Queues:
 
     def __init__(self, queue: JobQueue, *, max_due: int | None = None, max_age_s: float | None = None) -> None:
         self._queue = queue
+        self._store = QueueStore(queue.redis)
         self._fleet = Fleet(queue.redis)
         self._max_due = max_due
         self._max_age_s = max_age_s
@@ -88,7 +89,11 @@ class Queues:
     async def pause(self, name: str, *, paused: bool) -> bool:
         """Pause a queue or let it go on; tell whether that changed anything. Running jobs go on."""
         self._read_at_s = -_FRESH_S
-        return await self._queue.catalogue.pause(name, paused=paused)
+        return await self._store.pause(name, paused=paused)
+
+    async def position(self, record: JobRecord) -> int | None:
+        """Return how many jobs of its queue are due before a waiting job; None where it is not in the queue."""
+        return await self._store.position(record.queue, record.id)
 
     def retry_after_s(self, record: JobRecord) -> int | None:
         """Return when to ask for a job again, by the latest figures; None for one that has ended. Never waits."""
@@ -135,10 +140,10 @@ class Queues:
 
     async def _read(self) -> None:
         workers = await self._fleet.read()
-        paused = await self._queue.catalogue.paused()
+        paused = await self._store.paused()
         names = _names(self._queue, workers, paused)
-        now_ms, figures = await self._queue.catalogue.queue_figures(names, minutes=_MINUTES)
-        self._run_times = await self._queue.catalogue.run_times()
+        now_ms, figures = await self._store.figures(names, minutes=_MINUTES)
+        self._run_times = await self._store.run_times()
         self._views = {
             one.name: QueueStatus(one, now_ms, sum(one.name in worker.queues for worker in workers)) for one in figures
         }

@@ -19,6 +19,7 @@ from arqway.workers.contract.errors import (
     InvalidPayload,
     InvalidSubmission,
     JobChanged,
+    JobFinished,
     JobNotFinished,
     JobNotFound,
     JobRetried,
@@ -29,8 +30,16 @@ from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 from arqway.workers.definition import JobDefinition
 from arqway.workers.settings import Settings
-from arqway.workers.store.entries import Acceptance, Extras, Idempotency, Refusal, Replay, Submission
-from arqway.workers.store.lists import Retried
+from arqway.workers.store.entries import (
+    Acceptance,
+    CancelAnswer,
+    Extras,
+    Idempotency,
+    Refusal,
+    Replay,
+    RetryAnswer,
+    Submission,
+)
 
 TAGS_MAX = 8
 _ID_CHARS_WITH_CALLBACK = 110
@@ -148,7 +157,17 @@ def refusal_error(refusal: Refusal, job_id: str) -> ArqwayError:
     return DuplicateJob(f"A job with the id {job_id} exists already.")
 
 
-def retry_error(answer: Retried, job_id: str) -> ArqwayError:
+def cancel_error(answer: CancelAnswer, job_id: str) -> ArqwayError:
+    """Return the error that tells why a job was not cancelled."""
+    match answer.reason:
+        case "finished":
+            return JobFinished(f"Job {job_id} has finished already.")
+        case "changed":
+            return JobChanged()
+    return JobNotFound(f"There is no job {job_id}.")
+
+
+def retry_error(answer: RetryAnswer, job_id: str) -> ArqwayError:
     """Return the error that tells why a final job was not submitted again."""
     match answer.reason:
         case "live":

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from arqway.workers.client.queue import JobQueue
 from arqway.workers.client.queues import Queues, QueueStatus
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
@@ -23,7 +22,7 @@ class Reason(NamedTuple):
     """``backlog``: how long they will take, as fast as jobs ended lately."""
 
 
-async def reasons_for(record: JobRecord, queue: JobQueue, queues: Queues) -> list[Reason]:
+async def reasons_for(record: JobRecord, queues: Queues) -> list[Reason]:
     """Return what a job waits for, the firmest reason first; nothing for one that runs or has ended."""
     if record.finished or record.state is JobState.RUNNING:
         return []
@@ -32,7 +31,7 @@ async def reasons_for(record: JobRecord, queue: JobQueue, queues: Queues) -> lis
     view = views.get(record.queue)
     # A job whose time has come keeps its state until it is claimed.
     due = record.state is JobState.QUEUED or (view is not None and record.due_ms <= view.now_ms)
-    position = await queue.catalogue.position(record.queue, record.id) if due else None
+    position = await queues.position(record) if due else None
     return [
         *([] if due else _own(record)),
         *_of_queue(record, view),

@@ -20,17 +20,17 @@ key                        type    holds                                       l
 ``unique:{t}:{k}:{key}``   string  id of the job that holds the key            that job is final
 ``idempotency:{digest}``   hash    what a request was answered                 ``idempotency_s``
 ``jobs:{s}:{t}:{q}:{k}``   zset    job id → accepted (ms): a list of jobs      empty, or ``retention``
-``tag:{tenant}:{tag}``     zset    job id → accepted (ms)                      empty
-``lists:{tenant}``         set     state, queue, kind of each of its lists     empty
-``tags:{tenant}``          set     its tags                                    empty
-``tenants``                set     tenants that have lists                     empty
+``live-lists:{tenant}``    set     queue, kind of its live jobs                empty
+``ended-lists:{tenant}``   zset    state, queue, kind → last record's end (ms) ``retention``
+``tag:{tenant}:{tag}``     zset    id of a live job → accepted (ms)            empty
+``ended-tag:{t}:{tag}``    zset    id of an ended job → accepted (ms)          ``retention``
+``list-ends``              zset    list, ids of ended jobs → records' end (ms) ``retention``
 ``dead:{tenant}:{print}``  zset    id of a failed job → failed (ms)            ``retention``
 ``dead-groups:{tenant}``   zset    fingerprint → latest failure (ms)           ``retention``
 ``paused-queues``          hash    queue → since when (ms)                     none is paused
 ``running-jobs``           hash    queue → jobs of it that run                 none runs
 ``queue-rates:{m}:{q}``    hash    what happened in the minute                 two hours
-``run-times``              hash    kind → usual run time (ms)                  30 days after the last
-``tidier``                 string  id of the worker that tidies the lists      that worker's next beats
+``run-times``              hash    kind → usual run time (ms)                  30 days after a new kind
 ``api-key:{id}``           hash    ``workers.contract.api_key``                90 days after its end
 ``api-keys``               zset    id of an API key → made (ms)                empty
 ``rate-limit:{bucket}``    string  when the bucket is full again (µs)          that moment
@@ -64,16 +64,16 @@ UNIQUE_PREFIX = "unique:"
 IDEMPOTENCY_PREFIX = "idempotency:"
 LISTS_PREFIX = "jobs:"
 TAG_PREFIX = "tag:"
-LIST_NAMES_PREFIX = "lists:"
-TAG_NAMES_PREFIX = "tags:"
-TENANTS = "tenants"
+ENDED_TAG_PREFIX = "ended-tag:"
+LIVE_LISTS_PREFIX = "live-lists:"
+ENDED_LISTS_PREFIX = "ended-lists:"
+LIST_ENDS = "list-ends"
 DEAD_PREFIX = "dead:"
 DEAD_GROUPS_PREFIX = "dead-groups:"
 PAUSED_QUEUES = "paused-queues"
 RUNNING_JOBS = "running-jobs"
 RATES_PREFIX = "queue-rates:"
 RUN_TIMES = "run-times"
-TIDIER = "tidier"
 API_KEY_PREFIX = "api-key:"
 API_KEYS = "api-keys"
 RATE_LIMIT_PREFIX = "rate-limit:"

@@ -1,6 +1,6 @@
 """``ApiKeys``: who may use the HTTP service. A token is shown once, to whoever makes the key."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from secrets import token_hex
@@ -9,11 +9,10 @@ from typing import Literal, NamedTuple
 from redis.asyncio import Redis
 
 from arqway.workers.contract.api_key import ApiKey, Rate, Scope, Token
-from arqway.workers.store.batcher import GroupCommit
-from arqway.workers.store.connection import store_errors
-from arqway.workers.store.script import Script, Value
+from arqway.workers.store.batcher import Batcher
+from arqway.workers.store.facade import Clock, Facade, server_clock
+from arqway.workers.store.script import Value
 
-_SERVER_CLOCK = 0
 _KEPT_AFTER_END = timedelta(days=90)
 """For so long a revoked or expired key is listed, so that the ids in logs can be explained."""
 
@@ -34,20 +33,12 @@ class FoundKey(NamedTuple):
     usable_ms: int
 
 
-class ApiKeys:
-    """The keys of one server. All methods raise StoreUnavailable while Redis is away.
+class ApiKeys(Facade):
+    """The keys of one server."""
 
-    Args:
-        redis: A client that does not decode replies.
-        clock: Unix milliseconds, for tests that move time; by default the server's clock rules.
-    """
-
-    def __init__(self, redis: Redis, *, clock: Callable[[], int] | None = None) -> None:
-        self._redis = redis
-        self._clock = clock or (lambda: _SERVER_CLOCK)
-        self._create, self._revoke = Script("api_key_create"), Script("api_key_revoke")
-        self._read, self._list = Script("api_key_read"), Script("api_key_list")
-        self._finds = GroupCommit(self._find_many)
+    def __init__(self, redis: Redis, *, clock: Clock = server_clock) -> None:
+        super().__init__(redis, clock=clock)
+        self._finds = Batcher(self._find_many)
 
     async def create(
         self,
@@ -84,29 +75,24 @@ class ApiKeys:
 
     async def read_all(self) -> list[FoundKey]:
         """Return all keys, the oldest first; those that ended are among them for 90 days."""
-        with store_errors():
-            now, *flat = await self._list(self._redis, args=[self._clock()])
+        now, *flat = await self._call("api_key_list")
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return [found for key_id, raw in pairs if (found := _found(key_id.decode(), raw, int(now)))]
 
     async def revoke(self, key_id: str) -> Revocation:
         """Make a key unusable for good: ``revoked``, ``before`` if it had been already, ``unknown``."""
-        args: list[Value] = [self._clock(), key_id, _ms(_KEPT_AFTER_END)]
-        with store_errors():
-            answer: bytes = await self._revoke(self._redis, args=args)
+        answer: bytes = await self._call("api_key_revoke", [key_id, _ms(_KEPT_AFTER_END)])
         return answer.decode()  # type: ignore[return-value]
 
     async def _write(self, key: ApiKey, life_ms: int, if_none: bool) -> int:
-        args: list[Value] = [self._clock(), key.id, life_ms, _ms(_KEPT_AFTER_END), int(if_none)]
+        args: list[Value] = [key.id, life_ms, _ms(_KEPT_AFTER_END), int(if_none)]
         for name, value in key.to_hash().items():
             args += (name, value)
-        with store_errors():
-            return int(await self._create(self._redis, args=args))
+        return int(await self._call("api_key_create", args))
 
     async def _find_many(self, key_ids: Sequence[str]) -> Sequence[FoundKey | None]:
         asked = list(dict.fromkeys(key_ids))
-        with store_errors():
-            now, *hashes = await self._read(self._redis, args=[self._clock(), *asked])
+        now, *hashes = await self._call("api_key_read", asked)
         found = {key_id: _found(key_id, raw, int(now)) for key_id, raw in zip(asked, hashes, strict=True)}
         return [found[key_id] for key_id in key_ids]
 

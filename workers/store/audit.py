@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from redis.asyncio import Redis
-
 from arqway.workers.contract import keys
 from arqway.workers.store.connection import store_errors
+from arqway.workers.store.facade import Facade
 
 _KEPT = 10_000
 
@@ -45,26 +44,19 @@ class AuditEntry:
 _TEXTS = ("action", "target", "outcome", "key_id", "name", "tenant", "request_id")
 
 
-class AuditLog:
-    """The stream. All methods raise StoreUnavailable while Redis is away.
-
-    Args:
-        redis: A client that does not decode replies.
-    """
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+class AuditLog(Facade):
+    """The stream."""
 
     async def write(self, entry: AuditEntry) -> None:
         """Add an entry."""
         written = {name: value for name, value in asdict(entry).items() if name != "at_ms"}
         with store_errors():
-            await self._redis.xadd(keys.AUDIT, written, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
+            await self.redis.xadd(keys.AUDIT, written, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
 
     async def last(self, count: int) -> list[AuditEntry]:
         """Return the latest entries, the oldest of them first."""
         with store_errors():
-            entries = await self._redis.xrevrange(keys.AUDIT, count=count)
+            entries = await self.redis.xrevrange(keys.AUDIT, count=count)
         return [AuditEntry.from_entry(entry_id.decode(), _decoded(raw)) for entry_id, raw in reversed(entries)]
 
 

@@ -1,42 +1,84 @@
-"""Group commit: calls that come while a write is under way share the next write.
+"""Group commit: items that come while a write is under way share the next write.
 
-Nobody waits for a timer: the first call of an idle loop is written at once, and a batch is what gathered meanwhile.
+Nobody waits for a timer: the first item of an idle loop is written at once, and a batch is what gathered meanwhile.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from arqway.workers.background import Backoff
+from arqway.workers.contract.errors import StoreUnavailable
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
+Tell = Callable[[AnswerT | BaseException], None]
+
+MAX_BYTES = 1_000_000
+"""Some milliseconds of the server's time; larger items are written alone."""
 
 
-class GroupCommit(Generic[ItemT, AnswerT]):
-    """Turns ``write(items) -> answers`` into one awaitable call per item.
+class Batcher(Generic[ItemT, AnswerT]):
+    """Writes items in batches and in order, and tells what became of each exactly once: its answer, or an error.
 
-    If ``write`` raises, every call of its batch raises that error. A caller that stops waiting may still be written.
+    A batch that is refused, other than by ``StoreUnavailable``, is written again in halves, so that in the end only the
+    items that cannot be written get the error.
+
+    Args:
+        write: Writes a batch, and returns an answer for each of its items.
+        max_items: A batch has no more items.
+        max_bytes: Nor is it larger, unless one item alone is.
+        size_of: How many bytes an item takes, where that may be many.
+        turns: Turns of the event loop before each write, so that more items join it, and others get to Redis first.
+        patient: While Redis is away keep the items, and write them when it is back. Else all items of the batch get the
+            ``StoreUnavailable``. Either way they may have been written, if the connection broke in the middle.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]], *, max_batch: int = 200
+        self,
+        write: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]],
+        *,
+        max_items: int = 200,
+        max_bytes: int = MAX_BYTES,
+        size_of: Callable[[ItemT], int] | None = None,
+        turns: int = 0,
+        patient: bool = False,
     ) -> None:
         self._write = write
-        self._max_batch = max_batch
-        self._waiting: list[tuple[ItemT, asyncio.Future[AnswerT]]] = []
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._size_of = size_of
+        self._turns = turns
+        self._patient = patient
+        self._waiting: list[tuple[ItemT, Tell[AnswerT]]] = []
+        self._suspects: list[int] = []
+        """How many of the first items belong to each part of a refused batch, the first part last."""
         self._writer: asyncio.Task[None] | None = None
 
+    @property
+    def backlog(self) -> int:
+        """How many items are not written yet."""
+        return len(self._waiting)
+
     async def __call__(self, item: ItemT) -> AnswerT:
-        """Write ``item`` with whatever else is waiting, and return its own answer."""
+        """Write ``item`` with whatever else is waiting, and return its own answer.
+
+        A caller that is cancelled while it waits leaves the others alone; its item may still be written.
+        """
         return await self.post(item)
 
     def post(self, item: ItemT) -> "asyncio.Future[AnswerT]":
-        """Queue ``item`` for the next write."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[AnswerT] = loop.create_future()
-        self._waiting.append((item, answer))
-        if self._writer is None:
-            self._writer = loop.create_task(self._write_all())
+        """Queue ``item`` for the next write, and return the future of its answer."""
+        answer: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()
+        self.add(item, partial(_resolve, answer))
         return answer
+
+    def add(self, item: ItemT, tell: Tell[AnswerT]) -> None:
+        """Queue ``item`` for the next write; ``tell``, which must not raise, is called with its answer or its error."""
+        self._waiting.append((item, tell))
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def drained(self) -> None:
         """Return when nothing is waiting or under way."""
@@ -44,28 +86,67 @@ class GroupCommit(Generic[ItemT, AnswerT]):
             await asyncio.wait([self._writer])
 
     async def _write_all(self) -> None:
+        backoff = Backoff()
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
-                await self._write_batch(batch)
+                for _ in range(self._turns):
+                    await asyncio.sleep(0)
+                count = self._suspects.pop() if self._suspects else self._fitting()
+                try:
+                    await self._write_first(count)
+                    backoff.reset()
+                except StoreUnavailable:
+                    self._suspects.append(count)
+                    await asyncio.sleep(backoff.next_s())
+        except asyncio.CancelledError as error:
+            self._tell([error] * len(self._waiting))
+            raise
         finally:
+            self._suspects.clear()
             self._writer = None
 
-    async def _write_batch(self, batch: "list[tuple[ItemT, asyncio.Future[AnswerT]]]") -> None:
+    def _fitting(self) -> int:
+        """Return how many of the first items make up the next batch: at least one."""
+        most = min(len(self._waiting), self._max_items)
+        if self._size_of is None:
+            return most
+        size = 0
+        for count in range(most):
+            size += self._size_of(self._waiting[count][0])
+            if size > self._max_bytes:
+                return max(1, count)
+        return most
+
+    async def _write_first(self, count: int) -> None:
+        """Write the first items, and tell their answers. Raises StoreUnavailable where they are to be written again."""
         try:
-            answered = list(zip(batch, await self._write([item for item, _ in batch]), strict=True))
+            answers = await self._write([item for item, _ in self._waiting[:count]])
+            if len(answers) != count:
+                raise ValueError(f"{len(answers)} answers for {count} items")  # noqa: TRY301 - as any refusal
+        except StoreUnavailable as error:
+            if self._patient:
+                raise
+            self._tell([error] * count)
         except Exception as error:
-            for waiter in _still_waiting(batch):
-                waiter.set_exception(error)
-        except asyncio.CancelledError:
-            for waiter in _still_waiting([*batch, *self._waiting]):
-                waiter.cancel()
-            raise
+            if count == 1:
+                self._tell([error])
+            else:
+                self._suspects += (count - count // 2, count // 2)
         else:
-            for (_, waiter), answer in answered:
-                if not waiter.done():
-                    waiter.set_result(answer)
+            self._tell(answers)
+
+    def _tell(self, answers: Sequence[AnswerT | BaseException]) -> None:
+        told, self._waiting = self._waiting[: len(answers)], self._waiting[len(answers) :]
+        for (_, tell), answer in zip(told, answers, strict=True):
+            tell(answer)
 
 
-def _still_waiting(calls: "list[tuple[ItemT, asyncio.Future[AnswerT]]]") -> "list[asyncio.Future[AnswerT]]":
-    return [waiter for _, waiter in calls if not waiter.done()]
+def _resolve(future: "asyncio.Future[Any]", answer: Any) -> None:
+    if future.done():  # its caller was cancelled
+        return
+    if isinstance(answer, asyncio.CancelledError):
+        future.cancel()
+    elif isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -4,6 +4,7 @@ from math import inf
 from typing import Literal, NamedTuple, TypedDict
 
 from arqway.workers.contract.keys import DEFAULT_TENANT
+from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 
 
@@ -51,6 +52,10 @@ class Submission(NamedTuple):
     delay_ms: int = 0
     tenant: str = DEFAULT_TENANT
     extras: Extras | None = None
+
+    def size(self) -> int:
+        """Return about how many bytes are written."""
+        return len(self.envelope)
 
 
 class Acceptance(NamedTuple):
@@ -152,6 +157,11 @@ class Settlement(NamedTuple):
     """0: not kept; -1: for ever."""
     rest: Rest | None = None
 
+    def size(self) -> int:
+        """Return about how many bytes are written."""
+        size = len(self.result_json) + len(self.arq_result)
+        return size + sum(len(part) for part in self.rest.values() if isinstance(part, str)) if self.rest else size
+
 
 class ProgressWrite(NamedTuple):
     """How far a job is."""
@@ -159,6 +169,29 @@ class ProgressWrite(NamedTuple):
     id: str
     token: str
     progress_json: str
+
+    def size(self) -> int:
+        """Return about how many bytes are written."""
+        return len(self.progress_json)
+
+
+class CancelAnswer(NamedTuple):
+    """What became of the wish to cancel a job."""
+
+    reason: Literal["cancelled", "asked", "finished", "unknown", "changed"]
+    """``asked``: it runs, and its worker was told."""
+    record: JobRecord | None = None
+    """Afterwards; of a job that was ``cancelled`` or ``asked``."""
+
+
+class RetryAnswer(NamedTuple):
+    """What became of the wish to submit a final job again."""
+
+    reason: Literal["accepted", "unknown", "live", "changed", "retried", "unique", "gone", "duplicate"]
+    job_id: str = ""
+    """``accepted``: the new job; ``retried``: the later job; ``unique``: the holder of the key."""
+    record: JobRecord | None = None
+    """Of the new job."""
 
 
 class Lease(NamedTuple):
@@ -171,4 +204,3 @@ class Lease(NamedTuple):
 
 SettleAnswer = Literal["settled", "lost", "cancel"]
 RenewAnswer = Literal["renewed", "cancel", "lost"]
-CancelAnswer = Literal["cancelled", "asked", "finished", "unknown", "changed"]

@@ -1,20 +1,18 @@
-"""The streams of events, as Redis holds them: one for each job, and one feed for each tenant.
-
-As in ``workers.store.jobs``, all methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
-"""
+"""``Streams``: the streams of events as Redis holds them, one for each job, and one feed for each tenant."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from redis.asyncio import Redis
 
 from arqway.workers.contract import keys
 from arqway.workers.contract.events import EVENTS_KEPT, FEED_KEPT, START, FeedEntry, JobEvent
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
-from arqway.workers.store.batcher import GroupCommit
+from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.connection import store_errors
+from arqway.workers.store.facade import Facade
 
 _PORTION = 200
 """Entries of a feed that one reply has at most. An entry has a line for each job that its script moved on."""
@@ -42,18 +40,14 @@ class FeedPortion(NamedTuple):
     more: bool
 
 
-class Streams:
-    """Reads the streams of one server. However many callers there are, it uses one connection, and one for each reader.
-
-    Args:
-        redis: A client that does not decode replies.
-    """
+class Streams(Facade):
+    """Reads the streams of one server: over one connection for all callers, and one for each reader."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        super().__init__(redis)
         self._turn = asyncio.Lock()
-        self._looks = GroupCommit(self._look_all)
-        self._portions = GroupCommit(self._read_portions, max_batch=_PORTIONS)
+        self._looks = Batcher(self._look_all)
+        self._portions = Batcher(self._read_portions, max_items=_PORTIONS)
 
     async def look(self, job_id: str, after: str) -> JobLook:
         """Return how a job is, and its events after one. Atomic; calls of the same time share a round trip."""
@@ -75,12 +69,12 @@ class Streams:
         """Make a blocked command of another connection return."""
         async with self._turn:
             with store_errors():
-                await self._redis.client_unblock(client_id)
+                await self.redis.client_unblock(client_id)
 
     @asynccontextmanager
     async def reader(self) -> "AsyncIterator[FeedReader]":
         """Give a reader with a connection of its own."""
-        client = self._redis.client()
+        client = self.redis.client()
         try:
             with store_errors():
                 reader = FeedReader(client, self, int(await client.client_id()))
@@ -117,18 +111,9 @@ class Streams:
         portions = {one: _portion(one[1], *flat[2 * number : 2 * number + 2]) for number, one in enumerate(different)}
         return [portions[one] for one in asked]
 
-    async def _pipe(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Send commands as one transaction, and return their replies."""
-        with store_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                for name, *args in commands:
-                    getattr(pipe, name)(*args)
-                found: list[Any] = await pipe.execute()
-        return found
 
-
-class FeedNews(NamedTuple):
-    """What came in a tenant's feed."""
+class FeedRead(NamedTuple):
+    """What one read found in a tenant's feed."""
 
     tenant: str
     entries: list[FeedEntry]
@@ -144,7 +129,7 @@ class FeedReader:
         self._streams = streams
         self._id = client_id
 
-    async def read(self, positions: Mapping[str, str], *, block_ms: int) -> list[FeedNews]:
+    async def read(self, positions: Mapping[str, str], *, block_ms: int) -> list[FeedRead]:
         """Return what came after these entries; nothing after ``block_ms``, or when it was interrupted."""
         with store_errors():
             feeds = {keys.feed(tenant): entry_id for tenant, entry_id in positions.items()}
@@ -155,11 +140,11 @@ class FeedReader:
         """Make a ``read`` under way return, so that it may ask for other feeds."""
         await self._streams.unblock(self._id)
 
-    async def _news(self, key: bytes, raw: list[RawEntry], positions: Mapping[str, str]) -> FeedNews:
+    async def _news(self, key: bytes, raw: list[RawEntry], positions: Mapping[str, str]) -> FeedRead:
         """Look for a gap where so much came that the feed may have lost its end before it was read."""
         tenant = key.decode().removeprefix(keys.FEED_PREFIX)
         cut = len(raw) == _PORTION and not await self._holds(key, positions[tenant])
-        return FeedNews(tenant, _entries(raw), cut)
+        return FeedRead(tenant, _entries(raw), cut)
 
     async def _holds(self, key: bytes, entry_id: str) -> bool:
         """Tell whether a feed still has an entry, and so all that came after it."""

@@ -1,17 +1,14 @@
-"""The job store: one typed method per Lua script. The only module that sees raw Redis replies.
-
-All methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
-"""
+"""``JobStore``: jobs from submission to their end, one typed method for each Lua script."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
 
 from redis.asyncio import Redis
 
-from arqway.workers.contract import keys
+from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
 from arqway.workers.store.connection import store_errors
 from arqway.workers.store.entries import (
@@ -25,34 +22,25 @@ from arqway.workers.store.entries import (
     Refusal,
     RenewAnswer,
     Replay,
+    RetryAnswer,
     SettleAnswer,
     Settlement,
     Submission,
     SubmitAnswer,
 )
-from arqway.workers.store.script import Script, Value
+from arqway.workers.store.facade import Clock, Facade, server_clock
+from arqway.workers.store.script import Value
 
-_SERVER_CLOCK = 0
 _LISTEN_S = 10.0
 """Shorter than the socket's time-out, which would take a silent channel for a dead server."""
 
 
-class JobStore:
-    """The state of all jobs.
+class JobStore(Facade):
+    """The state of all jobs."""
 
-    Args:
-        redis: A client that does not decode replies.
-        clock: Unix milliseconds, for tests that move time; by default the server's clock rules.
-    """
-
-    def __init__(self, redis: Redis, *, clock: Callable[[], int] | None = None) -> None:
-        self.redis = redis
+    def __init__(self, redis: Redis, *, clock: Clock = server_clock) -> None:
+        super().__init__(redis, clock=clock)
         self._to_submit = self._to_claim = self._to_settle = self._to_read = redis
-        self._clock = clock or (lambda: _SERVER_CLOCK)
-        self._submit, self._claim, self._settle = Script("submit"), Script("claim"), Script("settle")
-        self._progress, self._renew = Script("progress"), Script("renew")
-        self._cancel, self._step, self._answered = Script("cancel"), Script("step"), Script("answered")
-        self._read = Script("read")
 
     @asynccontextmanager
     async def lanes(self) -> AsyncIterator[None]:
@@ -76,27 +64,24 @@ class JobStore:
         Returns:
             For each job what became of it; one answer for all where the batch's own idempotency key is known.
         """
-        args: list[Value] = [self._clock(), json.dumps(batch) if batch else ""]
+        args: list[Value] = [json.dumps(batch) if batch else ""]
         for job in jobs:
             args += (job.id, job.kind, job.queue, keys.queue(job.queue))
             args += (job.run_at_ms, job.delay_ms, job.max_attempts, job.envelope)
             args += (job.tenant, json.dumps(job.extras) if job.extras else "")
-        with store_errors():
-            now, *answers = await self._submit(self._to_submit, args=args)
+        now, *answers = await self._call("submit", args, lane=self._to_submit)
         return [Acceptance(now, answer) if type(answer) is int and answer else _refusal(answer) for answer in answers]
 
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
         """Keep the answer to the first request with an idempotency key. Atomic: one script."""
-        with store_errors():
-            await self._answered(self.redis, args=[idempotency_key, made_id, answer])
+        await self._call("answered", [idempotency_key, made_id, answer])
 
     async def claim(
         self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str, on_probation: int = 0
     ) -> Claims:
         """Take up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
-        args: list[Value] = [self._clock(), want, lease_ms, worker, token_prefix, on_probation]
-        with store_errors():
-            now, first, *flat = await self._claim(self._to_claim, [keys.queue(queue)], args)
+        args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation]
+        now, first, *flat = await self._call("claim", args, [keys.queue(queue)], lane=self._to_claim)
         next_due = int(float(first))
         jobs = [_claim(flat[i : i + 11], queue, int(now)) for i in range(0, len(flat), 11)]
         return Claims(int(now), None if next_due < 0 else next_due, jobs)
@@ -108,49 +93,76 @@ class JobStore:
             For each: ``settled``; ``lost``, another attempt owns the job; ``cancel``, the job would run again but a
             person asked to cancel it, so nothing was written.
         """
-        args: list[Value] = [self._clock()]
+        args: list[Value] = []
         for s in settlements:
             args += (s.id, s.token, keys.queue(s.queue), s.state.value)
             args += s[4:8]
             args.append(json.dumps(s.rest) if s.rest else "")
-        with store_errors():
-            return [answer.decode() for answer in await self._settle(self._to_settle, args=args)]
+        return [answer.decode() for answer in await self._call("settle", args, lane=self._to_settle)]
 
     async def write_progress(self, writes: Sequence[ProgressWrite]) -> list[bool]:
         """Record progress; False where another attempt owns the job. Fenced by token. Atomic: one script."""
-        with store_errors():
-            answers = await self._progress(self.redis, args=[part for write in writes for part in write])
+        answers = await self._call("progress", [part for write in writes for part in write])
         return [answer == b"written" for answer in answers]
 
     async def renew(self, leases: Sequence[Lease], *, lease_ms: int) -> list[RenewAnswer]:
         """Make leases last ``lease_ms`` from now. Fenced by token. Atomic: one script."""
-        args: list[Value] = [self._clock(), lease_ms]
+        args: list[Value] = [lease_ms]
         for lease in leases:
             args += (lease.id, lease.token, keys.queue(lease.queue))
-        with store_errors():
-            return [answer.decode() for answer in await self._renew(self.redis, args=args)]
+        return [answer.decode() for answer in await self._call("renew", args)]
 
     async def cancel(
         self,
         job_id: str,
-        queue: str,
         *,
-        arq_result: bytes,
-        keep_result_ms: int,
-        retention_ms: int,
+        tenant: str | None = None,
         version: int | None = None,
+        retention_ms: int,
+        keep_result_ms: int = 0,
     ) -> CancelAnswer:
-        """Cancel a waiting job, or ask the worker of a running one to; only at ``version``, if given. Atomic."""
-        args: list[Value] = [self._clock(), job_id, arq_result, keep_result_ms, retention_ms]
-        args.append("" if version is None else version)
-        with store_errors():
-            answer: bytes = await self._cancel(self.redis, [keys.queue(queue)], args)
-        return answer.decode()  # type: ignore[return-value]
+        """Cancel a waiting job, or ask the worker of a running one to. Atomic: one script.
+
+        Args:
+            job_id: Which.
+            tenant: Whose it must be; None: anybody's.
+            version: What its record must be at; None: whatever it is.
+            retention_ms: For how long the record of a job that is cancelled at once is kept.
+            keep_result_ms: For how long stock arq clients find its result; 0: not at all.
+        """
+        args: list[Value] = [job_id, tenant or "", "" if version is None else version, retention_ms, keep_result_ms]
+        reason, *values = await self._call("cancel", [*args, envelope.CANCELLED_JSON, *RECORD_FIELDS])
+        return CancelAnswer(reason.decode(), JobRecord.from_values(job_id, values) if values else None)
+
+    async def retry(
+        self,
+        job_id: str,
+        new_id: str,
+        *,
+        tenant: str | None = None,
+        version: int | None = None,
+        written: bytes = b"",
+        delay_ms: int = 0,
+    ) -> RetryAnswer:
+        """Submit a final job again as a new job. Atomic: one script.
+
+        Args:
+            job_id: The final one.
+            new_id: The new one's; but that of a job in a batch is made from ``job_id``.
+            tenant: Whose it must be; None: anybody's.
+            version: What its record must be at; None: whatever it is.
+            written: The new job's envelope; empty: the final job's own.
+            delay_ms: Until the new job is due.
+        """
+        args: list[Value] = [job_id, new_id, tenant or "", written, delay_ms, "" if version is None else version]
+        reason, *about = await self._call("retry", [*args, *RECORD_FIELDS])
+        other_id = about[0].decode() if about else ""
+        record = JobRecord.from_values(other_id, about[1:]) if len(about) > 1 else None
+        return RetryAnswer(reason.decode(), other_id, record)
 
     async def keep_step(self, job_id: str, token: str, name: str, result_json: bytes) -> bytes | None:
         """Keep a step's result and return the kept one; None where another attempt owns the job. Fenced by token."""
-        with store_errors():
-            kept: bytes | None = await self._step(self.redis, args=[job_id, token, name, result_json])
+        kept: bytes | None = await self._call("step", [job_id, token, name, result_json])
         return kept
 
     async def read_step(self, job_id: str, name: str) -> bytes | None:
@@ -164,17 +176,12 @@ class JobStore:
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return a view of each job, in one round trip; each is consistent in itself."""
-        with store_errors():
-            hashes = await self._read(self._to_read, args=[len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids])
+        hashes = await self._call("read", [len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids], lane=self._to_read)
         return [JobRecord.from_values(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
 
     async def first_due_ms(self, queues: Sequence[str]) -> int | None:
         """Return the lowest score of the queues: when a job is due, or a running one's lease ends. One command each."""
-        with store_errors():
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for queue in queues:
-                    pipe.zrange(keys.queue(queue), 0, 0, withscores=True)
-                heads = await pipe.execute()
+        heads = await self._pipe((("zrange", keys.queue(queue), 0, 0, False, True) for queue in queues), atomic=False)
         return min((int(head[0][1]) for head in heads if head), default=None)
 
     async def aborted(self) -> dict[str, int]:

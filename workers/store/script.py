@@ -60,3 +60,9 @@ class Script:
             return await execute("EVALSHA", self._sha, len(keys), *keys, *args)
         except NoScriptError:
             return await execute("EVAL", self._text, len(keys), *keys, *args)
+
+
+@cache
+def script(name: str) -> Script:
+    """Return the script ``lua/{name}.lua``."""
+    return Script(name)

@@ -1,19 +1,13 @@
-"""The workers as Redis knows them: how they are, and what a dead one left. One typed method per Lua script.
+"""``Fleet``: the workers as Redis knows them, how each of them is, and what a dead one left."""
 
-As in ``workers.store.jobs``, all methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
-"""
-
-from collections.abc import Callable
 from typing import NamedTuple
-
-from redis.asyncio import Redis
 
 from arqway.workers.contract import keys
 from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.store.connection import store_errors
-from arqway.workers.store.script import Script, Value
+from arqway.workers.store.facade import Facade
+from arqway.workers.store.script import Value
 
-_SERVER_CLOCK = 0
 _PORTION = 1000
 """Ids that one call of the release script looks at: about a millisecond of the server's time."""
 
@@ -28,18 +22,8 @@ class ArqHealth(NamedTuple):
     life_ms: int
 
 
-class Fleet:
-    """All workers of one server.
-
-    Args:
-        redis: A client that does not decode replies.
-        clock: Unix milliseconds, for tests that move time; by default the server's clock rules.
-    """
-
-    def __init__(self, redis: Redis, *, clock: Callable[[], int] | None = None) -> None:
-        self._redis = redis
-        self._clock = clock or (lambda: _SERVER_CLOCK)
-        self._heartbeat, self._release = Script("heartbeat"), Script("release")
+class Fleet(Facade):
+    """All workers of one server."""
 
     async def beat(self, worker: WorkerRecord, *, life_ms: int, arq_health: ArqHealth) -> int:
         """Write how ``worker`` is, for ``life_ms``, and arq's health record. Atomic: one script, one command.
@@ -47,28 +31,20 @@ class Fleet:
         Returns:
             Its ``started_ms``, to be kept for the next beat; where the given one is 0, this beat is its first.
         """
-        args: list[Value] = [self._clock(), worker.id, life_ms, worker.started_ms, arq_health.text, arq_health.life_ms]
+        args: list[Value] = [worker.id, life_ms, worker.started_ms, arq_health.text, arq_health.life_ms]
         for name, value in worker.to_hash().items():
             args += (name, value)
-        with store_errors():
-            return int(await self._heartbeat(self._redis, [arq_health.queue_key, arq_health.key], args))
+        return int(await self._call("heartbeat", args, [arq_health.queue_key, arq_health.key]))
 
     async def remove(self, worker_id: str) -> None:
         """Forget a worker that has stopped. Safe to repeat."""
-        with store_errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.delete(keys.worker(worker_id))
-                pipe.zrem(keys.WORKERS, worker_id)
-                await pipe.execute()
+        await self._pipe([("delete", keys.worker(worker_id)), ("zrem", keys.WORKERS, worker_id)], atomic=False)
 
     async def read(self) -> list[WorkerRecord]:
         """Return the workers that live, by id: those whose last beat still counts."""
         with store_errors():
-            ids = sorted(member.decode() for member in await self._redis.zrange(keys.WORKERS, 0, -1))
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for worker_id in ids:
-                    pipe.hgetall(keys.worker(worker_id))
-                hashes = await pipe.execute()
+            ids = sorted(member.decode() for member in await self.redis.zrange(keys.WORKERS, 0, -1))
+        hashes = await self._pipe((("hgetall", keys.worker(worker_id)) for worker_id in ids), atomic=False)
         found = ({name.decode(): value.decode() for name, value in raw.items()} for raw in hashes)
         return [WorkerRecord.from_hash(worker_id, raw) for worker_id, raw in zip(ids, found, strict=True) if raw]
 
@@ -80,8 +56,6 @@ class Fleet:
         """
         released, skip = 0, 0
         while skip >= 0:
-            args: list[Value] = [self._clock(), lease_ms, worker_id, skip, _PORTION]
-            with store_errors():
-                count, skip = await self._release(self._redis, [keys.queue(queue)], args)
+            count, skip = await self._call("release", [lease_ms, worker_id, skip, _PORTION], [keys.queue(queue)])
             released += count
         return released

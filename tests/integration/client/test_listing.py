@@ -148,7 +148,7 @@ async def test_a_job_that_moves_on_just_now_is_on_no_page(by_hand: ByHand, monke
 
 
 async def test_a_job_whose_record_is_gone_is_passed_over(by_hand: ByHand) -> None:
-    """Before anybody tidies, a list gives no job that is gone, and the page is full nevertheless."""
+    """A list gives no job whose record is gone, before it has left the list too, and the page is full nevertheless."""
     records = await by_hand.submit(6)
     await by_hand.run()
     for record in records[3:5]:
@@ -236,4 +236,4 @@ async def test_a_list_does_not_grow_with_the_number_of_tags(by_hand: ByHand) -> 
     """The names of tags, of which there may be as many as jobs, are apart from those that a list of jobs reads."""
     for n in range(5):
         await by_hand.submit(tags=[f"customer{n}"])
-    assert await by_hand.redis.scard("lists:default") == 1
+    assert await by_hand.redis.scard("live-lists:default") == 1

@@ -12,7 +12,7 @@ from arqway.workers.client.queues import QueueStatus
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import QueueFull
 from arqway.workers.store.jobs import JobStore
-from arqway.workers.store.lists import Catalogue
+from arqway.workers.store.queues import QueueStore
 from tests.conftest import OpenQueue, RunWorker
 from tests.support.by_hand import ByHand, first
 from tests.support.jobs import Empty, Number, double
@@ -70,11 +70,11 @@ async def test_rates_are_of_the_last_minutes(by_hand: ByHand) -> None:
     """What happened longer ago than the window counts no more; what happened in it does, minute by minute."""
     now_ms = [1_000_000 * 60_000]
     redis = by_hand.redis
-    store, catalogue = JobStore(redis, clock=lambda: now_ms[0]), Catalogue(redis, clock=lambda: now_ms[0])
+    store, queues = JobStore(redis, clock=lambda: now_ms[0]), QueueStore(redis, clock=lambda: now_ms[0])
     seen = []
     for minute in range(4):
         await store.submit([submission(f"j{minute}", "default", "k", "default", 0, {})])
-        _, (figures,) = await catalogue.queue_figures(["default"], minutes=2)
+        _, (figures,) = await queues.figures(["default"], minutes=2)
         seen.append(figures.submitted)
         now_ms[0] += 60_000
     assert seen == [1, 2, 3, 3]
@@ -193,4 +193,4 @@ async def test_polling_follows_how_long_a_kind_runs(by_hand: ByHand) -> None:
     assert 28 <= (queues.retry_after_s(running) or 0) <= 31
     await by_hand.end(claim)
     assert queues.retry_after_s(await by_hand.queue.read(record.id)) is None
-    assert 0 < (await by_hand.queue.catalogue.run_times())[first.kind] < 30_000
+    assert 0 < (await QueueStore(by_hand.redis).run_times())[first.kind] < 30_000

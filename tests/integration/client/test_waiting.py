@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for, wait_until
 async def reasons(queue: JobQueue, record: JobRecord) -> dict[str, Reason]:
     """Return why a job waits now, by code."""
     now = await queue.read(record.id)
-    found = await reasons_for(now, queue, Queues(queue))
+    found = await reasons_for(now, Queues(queue))
     assert len({reason.code for reason in found}) == len(found)
     return {reason.code: reason for reason in found}
 

@@ -1,6 +1,6 @@
 -- Takes up to `want` due jobs of one queue for a worker. A claimed id stays in the zset, its score moved to the lease's
 -- end: nobody scans it while it runs, and it is due again by itself when its worker is gone.
--- Uses library: lists
+-- Uses library: lists, adopting
 -- KEYS[1] queue key
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] want  ARGV[3] lease (ms)
 -- ARGV[4] worker id  ARGV[5] prefix of this claim's tokens: never used before
@@ -22,39 +22,10 @@ if redis.call('HEXISTS', 'paused-queues', queue_name) == 1 then
   return { now, -1 }
 end
 
--- Its clock may be wrong, and its envelope may hold any number, or none.
-local function moment(et)
-  local ms = tonumber(et)
-  return ms and ms >= 0 and ms < 2 ^ 53 and math.floor(ms) or now
-end
-
--- A job of a stock producer has no record yet. Its kind stands in its envelope, if that is JSON at all.
-local function adopt(id, envelope, score)
-  local read, job = pcall(cjson.decode, envelope or '')
-  if not read or type(job) ~= 'table' then job = {} end
-  local kind = type(job.f) == 'string' and job.f or ''
-  redis.call('HSET', RECORD .. id, 'kind', kind, 'queue', queue_name, 'state', 'queued', 'created_ms',
-    string.format('%d', moment(job.et)), 'due_ms', string.format('%d', score), 'version', 1)
-  count(queue_name, 'submitted', 1)
-  if envelope then redis.call('PERSIST', ENVELOPE .. id) end
-end
-
-local function read(id)
-  return redis.call('HMGET', RECORD .. id, 'state', 'kind', 'attempt', 'max_attempts', 'created_ms', 'due_ms', 'version',
+local function take(id, score, envelope)
+  local r = redis.call('HMGET', RECORD .. id, 'state', 'kind', 'attempt', 'max_attempts', 'created_ms', 'due_ms', 'version',
     'tenant', 'deadline_ms')
-end
-
-local function take(id, score)
-  local r, envelope = read(id), redis.call('GET', ENVELOPE .. id)
-  if r[1] and next(MOVES[r[1]]) == nil and envelope and redis.call('EXISTS', LEASE .. id) == 0 then
-    leave_list(r[1], r[8] or DEFAULT_TENANT, redis.call('HGET', RECORD .. id, 'queue'), r[2], id)
-    redis.call('DEL', RECORD .. id, EVENTS .. id, STEPS .. id) -- a stock producer uses the id of an ended job again
-    r = {}
-  end
-  if not r[1] then
-    adopt(id, envelope, score)
-    r = read(id)
-  end
+  if not r[1] or next(MOVES[r[1]]) == nil then r = adopt(id, r, envelope, score, queue_name, now) end
   local state, tenant, attempt = r[1], r[8] or DEFAULT_TENANT, tonumber(r[3] or 0)
   local old = r[3] and redis.call('HMGET', RECORD .. id, 'rescues', 'cancel_ms') or NOTHING -- it was claimed before
   local rescues = tonumber(old[1] or 0)
@@ -109,7 +80,10 @@ end
 while got < want and looked < want + 1000 do
   local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - got)
   if #due == 0 then break end
-  for i = 1, #due, 2 do take(due[i], tonumber(due[i + 1])) end
+  local envelopes = {}
+  for i = 1, #due, 2 do envelopes[#envelopes + 1] = ENVELOPE .. due[i] end
+  envelopes = redis.call('MGET', unpack(envelopes))
+  for i = 1, #due, 2 do take(due[i], tonumber(due[i + 1]), envelopes[(i + 1) / 2]) end
   call_with_many('ZADD', queue, leased)
   leased = {}
   looked = looked + #due / 2

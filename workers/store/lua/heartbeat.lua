@@ -1,4 +1,6 @@
--- Says that a worker lives, and how it is. Workers that have not said so for as long leave the index.
+-- Says that a worker lives, and how it is. Workers that have not said so for as long leave the index. Jobs whose records
+-- have ended leave their lists here, too, in case no job ends that would see to it.
+-- Uses library: lists
 -- KEYS[1] queue key of arq's health record  KEYS[2] arq's health key
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] worker id  ARGV[3] how long this beat counts (ms)
 -- ARGV[4] when its first beat was (ms; 0: this is it)
@@ -7,7 +9,7 @@
 -- Returns when its first beat was (ms)
 
 local now, id, life = clock(ARGV[1]), ARGV[2], ARGV[3]
-local worker, index = 'worker:' .. id, 'workers'
+local worker, index, ENDED_MAX = 'worker:' .. id, 'workers', 5000
 local started = ARGV[4] == '0' and now or tonumber(ARGV[4])
 redis.call('DEL', worker) -- a field that does not apply any more must not stay
 redis.call('HSET', worker, 'started_ms', started, 'beat_ms', now, unpack(ARGV, 7))
@@ -16,4 +18,5 @@ redis.call('ZADD', index, now, id)
 redis.call('ZREMRANGEBYSCORE', index, '-inf', now - life)
 redis.call('PEXPIRE', index, life)
 redis.call('SET', KEYS[2], ARGV[5] .. redis.call('ZCARD', KEYS[1]), 'PX', ARGV[6])
+end_lists(now, ENDED_MAX)
 return started

@@ -9,19 +9,27 @@ local CHUNK_MAX = 200
 
 local function keys_of_lists()
   local found = {}
-  for _, name in ipairs(redis.call('SMEMBERS', 'lists:' .. tenant)) do
-    local state, queue, kind = string.match(name, '^([^\31]*)\31([^\31]*)\31(.*)$')
+  local function add(state, queue, kind)
     if (not asked.state or asked.state == state) and (not asked.kind or asked.kind == kind)
       and (not asked.queue or asked.queue == queue) then
       found[#found + 1] = 'jobs:' .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind
     end
+  end
+  for _, name in ipairs(redis.call('SMEMBERS', 'live-lists:' .. tenant)) do
+    local queue, kind = string.match(name, '^([^\31]*)\31(.*)$')
+    for state, moves in pairs(MOVES) do
+      if next(moves) ~= nil then add(state, queue, kind) end
+    end
+  end
+  for _, name in ipairs(redis.call('ZRANGE', 'ended-lists:' .. tenant, 0, -1)) do
+    add(string.match(name, '^([^\31]*)\31([^\31]*)\31(.*)$'))
   end
   return found
 end
 
 local SOURCES = {
   lists = keys_of_lists,
-  tag = function() return { 'tag:' .. tenant .. ':' .. asked.tag } end,
+  tag = function() return { 'tag:' .. tenant .. ':' .. asked.tag, 'ended-tag:' .. tenant .. ':' .. asked.tag } end,
   batch = function() return { 'batch-jobs:' .. asked.batch } end,
   dead = function() return { 'dead:' .. tenant .. ':' .. asked.fingerprint } end,
 }

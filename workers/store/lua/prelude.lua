@@ -5,7 +5,7 @@
 local RECORD, EVENTS, STEPS = 'job:', 'job-events:', 'job-steps:'
 local ENVELOPE, LEASE, RESULT, ABORT = 'arq:job:', 'arq:in-progress:', 'arq:result:', 'arq:abort'
 local DEFAULT_TENANT, QUEUE_OF_WEBHOOKS = 'default', 'webhooks'
-local WAKE_TOKENS_MAX, FEED_MS = 64, 3600000
+local WAKE_TOKENS_MAX, FEED_MS, KEPT_LONGER_MS = 64, 3600000, 60000
 
 local function clock(given)
   if given ~= '0' then return tonumber(given) end
@@ -15,6 +15,11 @@ end
 
 local function may_move(before, after)
   return MOVES[before] ~= nil and MOVES[before][after] == true
+end
+
+-- As `workers.contract.keys.queue`.
+local function key_of_queue(name)
+  return name == 'default' and 'arq:queue' or string.match(name, '^=(.+)$') or 'arq:queue:' .. name
 end
 
 local feeds = {}
@@ -75,6 +80,12 @@ local function note_attempt(id, now, outcome, code, message)
     outcome = outcome, code = code, message = message }
   if #noted > ATTEMPTS_KEPT then table.remove(noted, 1) end
   redis.call('HSET', RECORD .. id, 'attempts', cjson.encode(noted))
+end
+
+-- Lets a key live for at least so long (ms), and up to a minute longer, so that most calls only look. Source: EXPIRE knows
+-- GT since Redis 7.0 only.
+local function keep_for(key, ms)
+  if redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms + KEPT_LONGER_MS) end
 end
 
 -- The record and its events go `retention` ms from now.

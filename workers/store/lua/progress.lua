@@ -1,9 +1,10 @@
 -- Records how far jobs are.
--- ARGV for each job: id, token, progress JSON
+-- ARGV[1] now (ms; not used)
+-- then for each job: id, token, progress JSON
 -- Returns for each job: 'written'; 'lost': another attempt owns it
 
 local answer = {}
-for i = 1, #ARGV, 3 do
+for i = 2, #ARGV, 3 do
   local id = ARGV[i]
   local r = redis.call('HMGET', RECORD .. id, 'state', 'token', 'version', 'attempt', 'tenant')
   if r[1] ~= 'running' or r[2] ~= ARGV[i + 1] then

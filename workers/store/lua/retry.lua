@@ -1,22 +1,28 @@
 -- Submits a final job again, as a new job: the same kind, queue, batch, tags, unique key and callback.
 -- Uses library: lists, accepting, ending
--- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] the new job's id  ARGV[4] tenant that the job must have
--- ARGV[5] envelope; '': the job's own  ARGV[6] delay (ms)  ARGV[7] the version that the record must have; '': any
--- Returns {now, due (ms), kind, queue, max attempts, batch, tags (JSON), unique key, callback}, '' for what there is not; or
---   {'unknown'}; {'live'}: it is not final; {'changed'}: the record has another version; {'retried', id}: it was retried
---   as that job; {'unique', id}: that job holds its unique key; {'gone'}: what it was given was not kept;
---   {'duplicate'}: an accepted job has the new id
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] the new job's id, but in a batch it tells the batch
+-- ARGV[4] tenant that the job must have; '': any  ARGV[5] envelope; '': the job's own  ARGV[6] delay (ms)
+-- ARGV[7] the version that the record must have; '': any
+-- then names of a record's fields
+-- Returns {'accepted', the new job's id, the values of its record's fields}; or
+--   {'unknown'}: the tenant has no such job; {'live'}: it is not final; {'changed'}: the record has another version;
+--   {'retried', id}: it was retried as that job; {'unique', id}: that job holds its unique key; {'gone'}: what it was given
+--   was not kept; {'duplicate'}: an accepted job has the new id
 
 local now, id, new = clock(ARGV[1]), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'tenant', 'retried_as', 'kind', 'queue', 'max_attempts',
   'envelope', 'batch', 'tags', 'unique_key', 'callback_url', 'failure')
 local state, tenant, kind, queue, batch = r[1], r[3] or DEFAULT_TENANT, r[5], r[6], r[9]
-if not state or tenant ~= ARGV[4] then return { 'unknown' } end
+if not state or ARGV[4] ~= '' and ARGV[4] ~= tenant then return { 'unknown' } end
 if next(MOVES[state]) ~= nil then return { 'live' } end
 if ARGV[7] ~= '' and ARGV[7] ~= r[2] then return { 'changed' } end
 if r[4] then return { 'retried', r[4] } end
 local envelope = ARGV[5] ~= '' and ARGV[5] or r[8]
 if not envelope then return { 'gone' } end
+if batch then -- '{batch}.{place}', then '{batch}.{place}.r1', '.r2' and so on
+  local place, number = string.match(id, '^(.*)%.r(%d+)$')
+  new = (place or id) .. '.r' .. (tonumber(number or 0) + 1)
+end
 if redis.call('EXISTS', RECORD .. new, ENVELOPE .. new) > 0 then return { 'duplicate' } end
 local holder = r[11] and holder_of(unique_name(tenant, kind, r[11]))
 if holder then return { 'unique', holder } end
@@ -43,13 +49,11 @@ local function leave_dead()
   end
 end
 
-local queue_key = queue == 'default' and 'arq:queue' or string.match(queue, '^=(.+)$') or 'arq:queue:' .. queue
-local due = now + ARGV[6]
-accept(now, new, tenant, kind, queue, queue_key, due, r[7] or '', envelope, { retry_of = id, batch = batch or nil,
+accept(now, new, tenant, kind, queue, key_of_queue(queue), now + ARGV[6], r[7] or '', envelope, { retry_of = id, batch = batch or nil,
   tags = r[10] and cjson.decode(r[10]) or nil, unique_key = r[11] or nil, callback_url = r[12] or nil })
 redis.call('HSET', RECORD .. id, 'retried_as', new, 'version', r[2] + 1)
 leave_dead()
 if batch then leave_batch() end
 write_accepted()
 write_all(now)
-return { now, due, kind, queue, r[7] or '', batch or '', r[10] or '', r[11] or '', r[12] or '' }
+return { 'accepted', new, unpack(redis.call('HMGET', RECORD .. new, unpack(ARGV, 8))) }

@@ -12,7 +12,15 @@
 
 local PER_JOB, NOTHING = 9, {}
 local now, answer, due, abort = clock(ARGV[1]), {}, {}, redis.call('EXISTS', ABORT) == 1
-local ended, dead_keys = {}, {}
+local ended, dead_keys, kept_envelopes = {}, {}, {} -- envelopes: by the place of their job in ARGV
+
+local function read_envelopes()
+  for first = 2, #ARGV, PER_JOB * 1000 do
+    local keys = {}
+    for i = first, math.min(first + PER_JOB * 999, #ARGV), PER_JOB do keys[#keys + 1] = ENVELOPE .. ARGV[i] end
+    for n, envelope in ipairs(redis.call('MGET', unpack(keys))) do kept_envelopes[first + (n - 1) * PER_JOB] = envelope end
+  end
+end
 
 local function put(fields, name, value)
   local n = #fields
@@ -22,7 +30,7 @@ end
 local function finish(i, fields, more, r)
   local id, queue, state, retention, arq_result, keep = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], ARGV[i + 7]
   local kind, tenant = r[5], r[6] or DEFAULT_TENANT
-  local envelope = redis.call('GET', ENVELOPE .. id)
+  local envelope = kept_envelopes[i]
   put(fields, 'finished_ms', now)
   if envelope then put(fields, 'envelope', envelope) end
   redis.call('HSET', RECORD .. id, unpack(fields))
@@ -84,6 +92,7 @@ local function settle(i)
   return 'settled'
 end
 
+read_envelopes()
 for i = 2, #ARGV, PER_JOB do answer[#answer + 1] = settle(i) end
 for queue, ids in pairs(ended) do call_with_many('ZREM', queue, ids) end
 if #dead_keys > 0 then call_with_many('DEL', dead_keys[1], dead_keys) end

@@ -1,6 +1,6 @@
 -- Makes a new job: record, envelope, place in the queue and in its list. Needs the library `lists`.
 
-local BATCH, BATCH_JOBS, UNIQUE, TAGS, TAG_NAMES = 'batch:', 'batch-jobs:', 'unique:', 'tag:', 'tags:'
+local BATCH, BATCH_JOBS, UNIQUE, TAGS = 'batch:', 'batch-jobs:', 'unique:', 'tag:'
 local envelopes, entries = {}, {} -- what all jobs put there is written by one command, at the script's end
 
 local function unique_name(tenant, kind, key)
@@ -24,10 +24,7 @@ local function add_extras(id, tenant, kind, more, now)
   end
   if more.tags then
     fields[#fields + 1], fields[#fields + 2] = 'tags', cjson.encode(more.tags)
-    for _, tag in ipairs(more.tags) do
-      redis.call('ZADD', TAGS .. tenant .. ':' .. tag, now, id)
-      redis.call('SADD', TAG_NAMES .. tenant, tag)
-    end
+    for _, tag in ipairs(more.tags) do redis.call('ZADD', TAGS .. tenant .. ':' .. tag, now, id) end
   end
   redis.call('HSET', RECORD .. id, unpack(fields))
   if more.unique_key then redis.call('SET', unique_name(tenant, kind, more.unique_key), id) end
@@ -60,7 +57,10 @@ local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts
   end
   entry[#entry + 1], entry[#entry + 2] = due, id
   if state == 'queued' then entry.due = entry.due + 1 end
-  join_list(state, tenant, queue, kind, now, id)
+  local list = list_of(state, tenant, queue, kind)
+  join(list, now, id)
+  if not list.named then name_live_list(tenant, queue, kind) end
+  list.named = true
   tell(tenant, id, now_id(now), state, '0')
 end
 

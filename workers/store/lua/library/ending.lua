@@ -1,16 +1,10 @@
--- What follows from the end of a job that has a batch, a unique key, a callback or steps. Needs `lists` and `accepting`.
+-- What follows from the end of a job that has a batch, tags, a unique key, a callback or steps. Needs `lists` and `accepting`.
 
-local DEAD, DEAD_GROUPS = 'dead:', 'dead-groups:'
-
--- Retains an ended job among those with the same fingerprint of its failure, for as long as its record.
+-- Lists a failed job among those whose failures have the same fingerprint, for as long as its record is kept.
 local function bury(tenant, id, fingerprint, now, retention)
-  local group, groups = DEAD .. tenant .. ':' .. fingerprint, DEAD_GROUPS .. tenant
-  redis.call('ZADD', group, now, id)
-  redis.call('ZREMRANGEBYSCORE', group, '-inf', now - retention)
-  redis.call('ZADD', groups, now, fingerprint)
-  redis.call('ZREMRANGEBYSCORE', groups, '-inf', now - retention)
-  redis.call('PEXPIRE', group, retention)
-  redis.call('PEXPIRE', groups, retention)
+  join(list_at(DEAD .. tenant .. ':' .. fingerprint), now, id, retention)
+  redis.call('ZADD', DEAD_GROUPS .. tenant, now, fingerprint)
+  keep_for(DEAD_GROUPS .. tenant, retention)
 end
 
 local function batch_figures(batch)
@@ -39,10 +33,14 @@ end
 
 -- Called where the record has `extras`.
 local function end_extras(id, tenant, kind, state, now, retention)
-  local r = redis.call('HMGET', RECORD .. id, 'batch', 'unique_key', 'callback_url', 'steps')
+  local r = redis.call('HMGET', RECORD .. id, 'batch', 'unique_key', 'callback_url', 'steps', 'tags', 'created_ms')
   if r[2] then
     local name = unique_name(tenant, kind, r[2])
     if redis.call('GET', name) == id then redis.call('DEL', name) end
+  end
+  for _, tag in ipairs(r[5] and cjson.decode(r[5]) or {}) do
+    redis.call('ZREM', TAGS .. tenant .. ':' .. tag, id)
+    join(list_at(ENDED_TAGS .. tenant .. ':' .. tag), r[6], id, retention)
   end
   if r[1] then count_in_batch(r[1], tenant, state, now, retention) end
   if r[3] then call_back(id, tenant, now) end

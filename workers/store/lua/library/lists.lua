@@ -1,7 +1,13 @@
--- Where jobs are listed, and how they are counted. A job is in one list, `jobs:{state}:{tenant}:{queue}:{kind}`, by the
--- time it was accepted. What one script call changes is written at its end, a command for each list.
+-- Lists of jobs, and counts of what happens to them. A job is in one list, `jobs:{state}:{tenant}:{queue}:{kind}`, by the
+-- time at which it was accepted. What one script call changes is written at its end, with one command for each list.
+--
+-- A list of live jobs loses each of them when it moves on. A list of ended jobs loses each of them when its record ends:
+-- `list-ends` holds these moments, and every script that ends a job removes from the lists what is due, at least two jobs
+-- for each that it adds. Lists of ended jobs also end as keys, in case nothing is written any more.
 
-local LISTS, LIST_NAMES, TENANTS = 'jobs:', 'lists:', 'tenants'
+local LISTS, LIVE_LISTS, ENDED_LISTS, LIST_ENDS = 'jobs:', 'live-lists:', 'ended-lists:', 'list-ends'
+local ENDED_TAGS, DEAD, DEAD_GROUPS = 'ended-tag:', 'dead:', 'dead-groups:'
+local IDS_MAX, ENTRIES_AT_ONCE, REMOVED_MIN = 500, 8, 20
 local RUNNING, RATES, RATES_MS = 'running-jobs', 'queue-rates:', 7200000
 local RUN_TIMES, RUN_TIMES_MS, RUN_TIME_WEIGHT = 'run-times', 2592000000, 0.2
 local SEPARATOR = '\31'
@@ -9,22 +15,31 @@ local SEPARATOR = '\31'
 local lists, latest = {}, {} -- by key, and by state the one that was named last
 local counted, run_times = {}, {}
 
-local function list_of(state, tenant, queue, kind)
-  local list = latest[state]
-  if list and list.kind == kind and list.queue == queue and list.tenant == tenant then return list end
-  local key = LISTS .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind
-  list = lists[key] or { state = state, tenant = tenant, queue = queue, kind = kind, joined = {}, left = {} }
-  lists[key], latest[state] = list, list
+local function list_at(key)
+  local list = lists[key] or { joined = {}, left = {} }
+  lists[key] = list
   return list
 end
 
--- `retention`: of a list of final jobs; it lives as long as the newest of them (ms).
-local function join_list(state, tenant, queue, kind, created, id, retention)
-  local list = list_of(state, tenant, queue, kind)
+local function list_of(state, tenant, queue, kind)
+  local list = latest[state]
+  if list and list.kind == kind and list.queue == queue and list.tenant == tenant then return list end
+  list = list_at(LISTS .. state .. ':' .. tenant .. ':' .. queue .. ':' .. kind)
+  list.state, list.tenant, list.queue, list.kind = state, tenant, queue, kind
+  latest[state] = list
+  return list
+end
+
+-- `retention`: of the records of ended jobs (ms); nil for a list of live jobs.
+local function join(list, score, id, retention)
   local joined = list.joined
   local n = #joined
-  joined[n + 1], joined[n + 2] = created, id
-  list.retention = retention
+  joined[n + 1], joined[n + 2] = score, id
+  if retention then list.retention = math.max(list.retention or 0, tonumber(retention)) end
+end
+
+local function join_list(state, tenant, queue, kind, created, id, retention)
+  join(list_of(state, tenant, queue, kind), created, id, retention)
 end
 
 local function leave_list(state, tenant, queue, kind, id)
@@ -47,20 +62,118 @@ local function note_run_time(kind, started_ms)
   run_times[kind] = started_ms
 end
 
-local function write_list(key, list)
-  local joined = #list.joined / 2
-  if joined > 0 then
-    call_with_many('ZADD', key, list.joined)
-    local name = list.state .. SEPARATOR .. list.queue .. SEPARATOR .. list.kind
-    if redis.call('SADD', LIST_NAMES .. list.tenant, name) == 1 then redis.call('SADD', TENANTS, list.tenant) end
-    if list.retention then redis.call('PEXPIRE', key, list.retention) end
-  end
+-- Readers find the lists of live jobs by these names. Called for jobs whose queue and kind may be new to their tenant.
+local function name_live_list(tenant, queue, kind)
+  redis.call('SADD', LIVE_LISTS .. tenant, queue .. SEPARATOR .. kind)
+end
+
+local function write_live_list(key, list)
+  call_with_many('ZADD', key, list.joined)
   call_with_many('ZREM', key, list.left)
+  local joined = #list.joined / 2
   if list.state == 'running' then
     count(list.queue, 'running', joined - #list.left)
-  elseif joined > 0 and list.state ~= 'queued' and list.state ~= 'scheduled' then
-    count(list.queue, list.state, joined)
+  elseif list.state == 'retrying' and joined > 0 then
+    count(list.queue, 'retrying', joined)
   end
+end
+
+-- Readers find the lists of ended jobs by their names, too, for as long as these lists may hold any.
+local function end_names(list, now, ends)
+  local tenant, name = list.tenant, list.queue .. SEPARATOR .. list.kind
+  local ended, live = ENDED_LISTS .. tenant, ':' .. tenant .. ':' .. list.queue .. ':' .. list.kind
+  if tonumber(redis.call('ZSCORE', ended, list.state .. SEPARATOR .. name) or 0) < ends then
+    redis.call('ZADD', ended, ends + KEPT_LONGER_MS, list.state .. SEPARATOR .. name)
+    redis.call('ZREMRANGEBYSCORE', ended, '-inf', string.format('(%d', now))
+    keep_for(ended, list.retention + KEPT_LONGER_MS)
+  end
+  if redis.call('EXISTS', LISTS .. 'scheduled' .. live, LISTS .. 'queued' .. live, LISTS .. 'running' .. live,
+    LISTS .. 'retrying' .. live) == 0 then
+    redis.call('SREM', LIVE_LISTS .. tenant, name)
+  end
+end
+
+-- Returns how many jobs joined the list.
+local function write_ended_list(key, list, now)
+  call_with_many('ZREM', key, list.left)
+  local joined, ends, entries = list.joined, now + (list.retention or 0), {}
+  if #joined == 0 then return 0 end
+  call_with_many('ZADD', key, joined)
+  keep_for(key, list.retention)
+  for first = 2, #joined, IDS_MAX * 2 do
+    local entry = { key }
+    for i = first, math.min(first + IDS_MAX * 2 - 2, #joined), 2 do entry[#entry + 1] = joined[i] end
+    entries[#entries + 1], entries[#entries + 2] = ends, cmsgpack.pack(entry)
+  end
+  redis.call('ZADD', LIST_ENDS, unpack(entries))
+  keep_for(LIST_ENDS, list.retention)
+  if list.state then
+    count(list.queue, list.state, #joined / 2)
+    end_names(list, now, ends)
+  end
+  return #joined / 2
+end
+
+-- Tells whether an ended job of this id belongs into a list: its record was kept for longer, or the id was used again.
+local function belongs(key, id)
+  local r = redis.call('HMGET', RECORD .. id, 'state', 'tenant', 'queue', 'kind', 'tags', 'failure', 'retried_as')
+  if not r[1] or next(MOVES[r[1]]) ~= nil then return false end
+  local tenant = r[2] or DEFAULT_TENANT
+  if key == LISTS .. r[1] .. ':' .. tenant .. ':' .. r[3] .. ':' .. r[4] then return true end
+  for _, tag in ipairs(r[5] and cjson.decode(r[5]) or {}) do
+    if key == ENDED_TAGS .. tenant .. ':' .. tag then return true end
+  end
+  local fingerprint = r[6] and not r[7] and string.match(r[6], '"fingerprint": "(%x+)"')
+  return fingerprint and key == DEAD .. tenant .. ':' .. fingerprint
+end
+
+-- Removes the jobs of an entry of `list-ends` from their list, but those that belong there for longer. What somebody else
+-- wrote under these keys is no reason to fail. Returns how many jobs it looked at.
+local function end_entry(entry, now)
+  local read, told = pcall(cmsgpack.unpack, entry)
+  if not read or type(told) ~= 'table' or #told < 2 then return 1 end
+  local key, gone, records = table.remove(told, 1), told, {}
+  for i, id in ipairs(told) do records[i] = RECORD .. id end
+  if redis.call('EXISTS', unpack(records)) > 0 then
+    gone = {}
+    for i, id in ipairs(told) do
+      local left_ms = redis.call('PTTL', records[i])
+      if not belongs(key, id) then
+        gone[#gone + 1] = id
+      elseif left_ms >= 0 then
+        redis.call('ZADD', LIST_ENDS, now + left_ms + 1, cmsgpack.pack({ key, id }))
+      end
+    end
+  end
+  if #gone > 0 then redis.pcall('ZREM', key, unpack(gone)) end
+  local tenant, fingerprint = string.match(key, '^dead:([^:]*):(.+)$')
+  if tenant and redis.call('EXISTS', key) == 0 then redis.call('ZREM', DEAD_GROUPS .. tenant, fingerprint) end
+  return #told
+end
+
+-- Removes from the lists the jobs whose records have ended, about `most` of them.
+local function end_lists(now, most)
+  local looked, before = 0, string.format('(%d', now)
+  repeat
+    local due, done = redis.call('ZRANGEBYSCORE', LIST_ENDS, '-inf', before, 'LIMIT', 0, ENTRIES_AT_ONCE), {}
+    for i, entry in ipairs(due) do
+      if looked >= most then break end
+      done[i] = entry
+      looked = looked + end_entry(entry, now)
+    end
+    if #done > 0 then redis.call('ZREM', LIST_ENDS, unpack(done)) end
+  until #due < ENTRIES_AT_ONCE or looked >= most
+end
+
+local function write_lists(now)
+  local added = 0
+  for key, list in pairs(lists) do
+    if list.state and next(MOVES[list.state]) ~= nil then write_live_list(key, list) end
+  end
+  for key, list in pairs(lists) do
+    if not list.state or next(MOVES[list.state]) == nil then added = added + write_ended_list(key, list, now) end
+  end
+  if added > 0 then end_lists(now, REMOVED_MIN + 2 * added) end
 end
 
 local function write_counts(now)
@@ -71,27 +184,27 @@ local function write_counts(now)
       if what == 'running' then
         if n ~= 0 and redis.call('HINCRBY', RUNNING, queue, n) <= 0 then redis.call('HDEL', RUNNING, queue) end
       else
-        redis.call('HINCRBY', key, what, n)
+        if redis.call('HINCRBY', key, what, n) == n then redis.call('PEXPIRE', key, RATES_MS) end
       end
     end
-    redis.call('PEXPIRE', key, RATES_MS)
   end
 end
 
--- A kind's usual run time is a moving average: each call moves it towards that of an attempt that it ends.
+-- A kind's usual run time is a moving average: each call moves it towards that of an attempt that it ends. All of them
+-- begin anew from time to time, so that kinds that are gone are forgotten.
 local function write_run_times(now)
   if next(run_times) == nil then return end
   for kind, started_ms in pairs(run_times) do
     local ms = now - started_ms
     local before = tonumber(redis.call('HGET', RUN_TIMES, kind) or ms)
-    redis.call('HSET', RUN_TIMES, kind, string.format('%.3f', before + (ms - before) * RUN_TIME_WEIGHT))
+    local average = string.format('%.3f', before + (ms - before) * RUN_TIME_WEIGHT)
+    if redis.call('HSET', RUN_TIMES, kind, average) == 1 then redis.call('PEXPIRE', RUN_TIMES, RUN_TIMES_MS) end
   end
-  redis.call('PEXPIRE', RUN_TIMES, RUN_TIMES_MS)
 end
 
 -- Called once, at the end of every script that uses this library.
 local function write_all(now)
-  for key, list in pairs(lists) do write_list(key, list) end
+  write_lists(now)
   write_counts(now)
   write_run_times(now)
   write_feeds()

@@ -1,0 +1,78 @@
+"""``QueueStore``: what queues hold, how fast it goes, and whether they are paused."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from arqway.workers.contract import keys
+from arqway.workers.store.connection import store_errors
+from arqway.workers.store.facade import Facade
+from arqway.workers.store.script import Value
+
+
+class QueueFigures(NamedTuple):
+    """What a queue holds. The last six are counts over the last minutes."""
+
+    name: str
+    due: int
+    """Jobs that could run now."""
+    held: int
+    """All jobs in it: due, waiting for a later time, or running."""
+    oldest_due_ms: int | None
+    running: int
+    paused_ms: int | None
+    submitted: int
+    started: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    retrying: int
+
+
+class QueueStore(Facade):
+    """The queues of one server."""
+
+    async def figures(self, queues: Sequence[str], *, minutes: int) -> tuple[int, list[QueueFigures]]:
+        """Return the server's time in ms and what queues hold, with counts of the last ``minutes``. Atomic."""
+        args: list[Value] = [minutes]
+        for name in queues:
+            args += (name, keys.queue(name))
+        now, *flat = await self._call("queue_figures", args)
+        rows = (flat[i : i + 11] for i in range(0, len(flat), 11))
+        return int(now), [_figures(name, row) for name, row in zip(queues, rows, strict=True)]
+
+    async def run_times(self) -> dict[str, float]:
+        """Return the usual run time of each kind in ms: a moving average of its attempts."""
+        with store_errors():
+            found: dict[bytes, bytes] = await self.redis.hgetall(keys.RUN_TIMES)  # type: ignore[misc]
+        return {kind.decode(): float(ms) for kind, ms in found.items()}
+
+    async def paused(self) -> dict[str, int]:
+        """Return the queues that are paused, and since when (ms)."""
+        with store_errors():
+            found: dict[bytes, bytes] = await self.redis.hgetall(keys.PAUSED_QUEUES)  # type: ignore[misc]
+        return {name.decode(): int(since) for name, since in found.items()}
+
+    async def position(self, queue: str, job_id: str) -> int | None:
+        """Return how many jobs of its queue are due before a waiting job; None where it is not in the queue."""
+        with store_errors():
+            rank: int | None = await self.redis.zrank(keys.queue(queue), job_id)
+        return rank
+
+    async def pause(self, queue: str, *, paused: bool) -> bool:
+        """Pause a queue or let it go on; tell whether that changed anything. Atomic: one script."""
+        return bool(await self._call("pause", [queue, keys.queue(queue), int(paused)]))
+
+
+def _figures(name: str, row: Sequence[Any]) -> QueueFigures:
+    due, held, oldest, running, paused, *counts = row
+    since = int(paused)
+    oldest_ms = int(float(oldest))
+    return QueueFigures(
+        name,
+        int(due),
+        int(held),
+        None if oldest_ms < 0 else oldest_ms,
+        int(running),
+        None if since < 0 else since,
+        *map(int, counts),
+    )
