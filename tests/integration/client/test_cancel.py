@@ -98,7 +98,7 @@ async def test_only_a_live_job_can_be_cancelled(run_worker: RunWorker, open_jobs
 
 
 async def test_a_cancel_and_a_retry_are_one_script_call_each(by_hand: ByHand) -> None:
-    """The record is read once, by the script that moves the job: no command is sent before it or after it."""
+    """The record is read once, by the script that moves the job: nothing is read before it or after it."""
     (waiting,) = await by_hand.submit(tags=["t"])
     cancelled = await by_hand.queue.cancel(waiting.id)  # also loads the script
     again = await by_hand.queue.retry(waiting.id)
@@ -110,11 +110,9 @@ async def test_a_cancel_and_a_retry_are_one_script_call_each(by_hand: ByHand) ->
 
 
 async def calls(by_hand: ByHand) -> Counter[str]:
-    """Return how often each command was sent, those of scripts and of this look left out."""
+    """Return how often scripts were called, as every read and every write of a record is one."""
     told = await by_hand.redis.info("commandstats")
-    return Counter(
-        {name: told[f"cmdstat_{name}"]["calls"] for name in ("evalsha", "eval") if f"cmdstat_{name}" in told}
-    )
+    return Counter({name: told.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval")})
 
 
 @pytest.mark.parametrize("job_id", ["nobody", "", "a b", "x" * 129, "\ud800"])
