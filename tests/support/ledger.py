@@ -72,10 +72,6 @@ class Ledger:
         """Return which submissions were accepted."""
         return [isinstance(answer, Acceptance) for answer in answers]
 
-    def listed_though_gone(self, world: World) -> set[str]:
-        """Return the jobs without records that lists still have."""
-        return self.gone & {job_id for members in world.lists.values() for job_id in members}
-
     def check(self, world: World) -> None:
         """Compare all that has no call of its own with the records."""
         for key, members in world.expected_lists().items():

@@ -30,7 +30,7 @@ key                        type    holds                                       l
 ``paused-queues``          hash    queue → since when (ms)                     none is paused
 ``running-jobs``           hash    queue → jobs of it that run                 none runs
 ``queue-rates:{m}:{q}``    hash    what happened in the minute                 two hours
-``run-times``              hash    kind → usual run time (ms)                  30 days after a new kind
+``run-times``              hash    kind → usual run time (ms)                  30 days after the last
 ``api-key:{id}``           hash    ``workers.contract.api_key``                90 days after its end
 ``api-keys``               zset    id of an API key → made (ms)                empty
 ``rate-limit:{bucket}``    string  when the bucket is full again (µs)          that moment

@@ -12,13 +12,6 @@ from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.processes.embedded import EmbeddedServer
 from arqway.workers.settings import Settings
 from tests.integration.embedding.host import JOBS, Order, host_app, weigh_order
-from tests.support.http import service_settings
-
-
-@pytest.fixture
-def arqway(settings: Settings) -> Arqway:
-    """An Arqway on the test's own server."""
-    return Arqway(JOBS, settings=service_settings(settings))
 
 
 def test_it_opens_inside_the_hosts_lifespan_and_closes_before_it(arqway: Arqway) -> None:

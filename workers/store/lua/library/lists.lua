@@ -190,16 +190,15 @@ local function write_counts(now)
   end
 end
 
--- A kind's usual run time is a moving average: each call moves it towards that of an attempt that it ends. All of them
--- begin anew from time to time, so that kinds that are gone are forgotten.
+-- A kind's usual run time is a moving average: each call moves it towards that of an attempt that it ends.
 local function write_run_times(now)
   if next(run_times) == nil then return end
   for kind, started_ms in pairs(run_times) do
     local ms = now - started_ms
     local before = tonumber(redis.call('HGET', RUN_TIMES, kind) or ms)
-    local average = string.format('%.3f', before + (ms - before) * RUN_TIME_WEIGHT)
-    if redis.call('HSET', RUN_TIMES, kind, average) == 1 then redis.call('PEXPIRE', RUN_TIMES, RUN_TIMES_MS) end
+    redis.call('HSET', RUN_TIMES, kind, string.format('%.3f', before + (ms - before) * RUN_TIME_WEIGHT))
   end
+  keep_for(RUN_TIMES, RUN_TIMES_MS)
 end
 
 -- Called once, at the end of every script that uses this library.
