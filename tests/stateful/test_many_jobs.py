@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from pydantic import SecretStr
 from redis import Redis
 
 from arqway.workers.client import JobFilter, JobQueue, Listing
@@ -71,7 +72,7 @@ class ManyJobs(RuleBasedStateMachine):
         self.raw.flushall()
         self.store = JobStore(self.redis, clock=lambda: self.now_ms)
         self.catalogue = Catalogue(self.redis, clock=lambda: self.now_ms)
-        self.queue = JobQueue(self.store, Registry([]), Settings(redis_url=url))
+        self.queue = JobQueue(self.store, Registry([]), Settings(redis_url=SecretStr(url)))
         self.ledger = Ledger()
         self.claims: list[Claim] = []
         self.made = 0
