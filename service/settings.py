@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from arqway.workers.contract.api_key import Rate
-from arqway.workers.settings import PositiveSeconds, Settings
+from arqway.workers.settings import PositiveSeconds, Settings, read_settings
 
 
 class ServiceSettings(Settings):
@@ -60,3 +60,14 @@ class ServiceSettings(Settings):
         if text is not None:
             Rate.parse(text)
         return text
+
+
+def service_settings(given: Settings) -> ServiceSettings:
+    """Return settings that a program was given; what only the service needs and is not in them, from the environment.
+
+    Raises:
+        ConfigurationError: A variable that is read for it cannot be used.
+    """
+    if isinstance(given, ServiceSettings):
+        return given
+    return read_settings(ServiceSettings).model_copy(update=dict(given))

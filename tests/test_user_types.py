@@ -51,7 +51,8 @@ def test_settings_jobs_and_registries_type_check_in_a_users_program(tmp_path: Pa
     """Settings without and with arguments, a registry and a job; and a wrong argument is still an error."""
     program = tmp_path / "shop.py"
     program.write_text(_PROGRAM)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", program]
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", cache, "shop.py"]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )

@@ -6,32 +6,39 @@ import gc
 import sys
 from collections.abc import Sequence
 
+from pydantic import SecretStr
+
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.logs import configure_logs
 from arqway.workers.processes.lifeline import end_with_parent
-from arqway.workers.registry import load_registry
 from arqway.workers.settings import Settings, read_settings
+from arqway.workers.target import load_target
 
 
 def run(arguments: Sequence[str] = ()) -> None:
     """Run a worker. Exits with 2 and one line if the configuration cannot work."""
     options = _parser().parse_args(arguments)
     try:
-        settings = _read_settings()
+        settings = read_settings(Settings)
         if options.lifeline is not None:
             end_with_parent(options.lifeline, within_s=settings.stop_within_s)
+        target = load_target(options.target or settings.jobs)
+        settings = _settings(target.settings or settings, options)
         configure_logs(settings.log_level, settings.log_format)
-        registry = load_registry(settings.jobs)
         asyncio.set_event_loop(_new_event_loop())
         _collect_less_often()
-        JobWorker(registry=registry, settings=settings, worker_id=options.id).run()
+        JobWorker(registry=target.registry, settings=settings, worker_id=options.id).run()
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
 
 
-def _read_settings() -> Settings:
-    settings = read_settings(Settings)
+def _settings(settings: Settings, options: argparse.Namespace) -> Settings:
+    """Return the settings with what this process alone was told."""
+    if options.health_port is not None:
+        settings = settings.model_copy(update={"worker_health_port": options.health_port})
+    if options.redis_url is not None:
+        settings = settings.model_copy(update={"redis_url": SecretStr(options.redis_url)})
     if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set; `arqway worker` starts a server of its own")
     return settings
@@ -39,7 +46,10 @@ def _read_settings() -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m arqway.workers", description="Run one worker process.")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="package.module:NAME (ARQWAY_JOBS)")
     parser.add_argument("--id", help="name of this process in records; never used before")
+    parser.add_argument("--health-port", type=int, metavar="PORT", help="instead of ARQWAY_WORKER_HEALTH_PORT")
+    parser.add_argument("--redis-url", metavar="URL", help="the server, instead of REDIS_URL; others can see it")
     parser.add_argument("--lifeline", type=int, metavar="FD", help="pipe that ends with the process that started this")
     return parser
 

@@ -1,10 +1,7 @@
-"""The registry: the jobs that a service accepts and a worker runs, and how it is found by its name."""
+"""The registry: the jobs that a service accepts and a worker runs."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from arqway.workers.contract.errors import ConfigurationError, UnknownKind
@@ -49,17 +46,3 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
 
     def __len__(self) -> int:
         return len(self._jobs)
-
-
-def load_registry(name: str) -> Registry:
-    """Import ``package.module:NAME``. Raises ConfigurationError, in one line, if that gives no Registry."""
-    module_name, _, attribute = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:  # as `python -m` has it, so that a script finds the same modules
-        sys.path.insert(0, here)
-    try:
-        registry = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"ARQWAY_JOBS={name} cannot be loaded: {error}") from error
-    if not isinstance(registry, Registry):
-        raise ConfigurationError(f"ARQWAY_JOBS={name} is a {type(registry).__name__}, not a Registry")
-    return registry

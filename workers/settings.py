@@ -6,7 +6,7 @@
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -37,6 +37,8 @@ QueueName = Annotated[str, AfterValidator(_own_queue_name)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
+TARGET_PATTERN = r"^\w+(\.\w+)*:\w+$"
+
 _LAST_WRITES_S = 10.0
 """Time for a worker, after it has drained, to hand back its jobs and write what it holds."""
 
@@ -61,8 +63,8 @@ class Settings(BaseSettings):
     )
     jobs: str = Field(
         default="arqway.workers.jobs:JOBS",
-        pattern=r"^[\w.]+:\w+$",
-        description="registry to serve: package.module:NAME",
+        pattern=TARGET_PATTERN,
+        description="registry, or Arqway object, to serve: package.module:NAME",
     )
     queues: Annotated[tuple[QueueName, ...], NoDecode] = Field(
         default=("default",), min_length=1, description="queues a worker serves, separated by commas"
@@ -158,10 +160,14 @@ def _parts(text: str) -> tuple[str, ...]:
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
-def read_settings(kind: type[SettingsT]) -> SettingsT:
-    """Read settings from the environment. Raises ConfigurationError: one line naming the variable, never its value."""
+def read_settings(kind: type[SettingsT], **given: Any) -> SettingsT:
+    """Read settings that are not ``given`` from the environment.
+
+    Raises:
+        ConfigurationError: One line that names the variable, never its value.
+    """
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
         raise ConfigurationError(first_problem(error)) from None
     except SettingsError as error:

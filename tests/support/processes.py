@@ -70,7 +70,7 @@ def arqway(
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "arqway.service.cli", *arguments],
+            [sys.executable, "-P", "-m", "arqway.service.cli", *arguments],
             cwd=folder,
             env={**os.environ, **(changes or {})},
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from arqway import Registry
 from arqway.workers.jobs.report.generate import generate_report
-from arqway.workers.jobs.report.resources import open_report_resources
+from arqway.workers.jobs.report.resources import open_report_resources, require_extra
 
+require_extra()
 JOBS = Registry([generate_report], resources=open_report_resources)

@@ -5,11 +5,12 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 
 from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.processes.embedded import EmbeddedServer
 from arqway.workers.processes.supervisor import Part, Start
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis
@@ -21,12 +22,25 @@ _LOOKS_AFTER_S = (0.0, 0.25)
 """A claim that the dead worker had sent may still have been on its way at the first look."""
 
 
-def worker_part(settings: Settings, redis_url: str) -> Part:
-    """Return the worker processes that ``settings`` ask for, on the server at ``redis_url``."""
+def worker_part(settings: Settings, target: str, server: EmbeddedServer | None = None) -> Part:
+    """Return the worker processes that ``settings`` ask for.
+
+    Args:
+        settings: Those that the processes will find, too.
+        target: What they run.
+        server: The embedded server they use, if any; it wins over ``redis_url``.
+    """
     supervisor = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    redis_url = server.url if server else settings.redis_url.get_secret_value() if settings.redis_url else ""
 
     def name(start: Start) -> str:
         return f"{supervisor}:{start.place}.{start.generation}"
+
+    def command(start: Start) -> Sequence[str]:
+        own = ("--redis-url", server.url) if server else ()
+        first = settings.worker_health_port
+        health = ("--health-port", str(first + start.place - 1)) if first else ()
+        return ("-m", "arqway.workers", target, "--id", name(start), *own, *health)
 
     async def release(start: Start) -> None:
         with suppress(TimeoutError):  # the leases have run out meanwhile
@@ -35,18 +49,11 @@ def worker_part(settings: Settings, redis_url: str) -> Part:
 
     return Part(
         name="worker",
-        command=lambda start: ("-m", "arqway.workers", "--id", name(start)),
+        command=command,
         count=settings.processes,
-        environment=lambda start: _health_port(settings, start),
+        overlap=not settings.worker_health_port,
         lost=release,
     )
-
-
-def _health_port(settings: Settings, start: Start) -> Mapping[str, str]:
-    """Give each process a health port of its own, one after the other."""
-    if not settings.worker_health_port:
-        return {}
-    return {"ARQWAY_WORKER_HEALTH_PORT": str(settings.worker_health_port + start.place - 1)}
 
 
 async def release_leases(worker_id: str, settings: Settings, redis_url: str) -> None:

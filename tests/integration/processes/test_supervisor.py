@@ -20,7 +20,8 @@ from tests.support.waiting import wait_until
 LEASE_MS = 10_000
 STARTED_AGAIN = "A process has ended and is started again"
 _DIES = """
-import os, pathlib
+import os, pathlib, sys
+assert "--id" in sys.argv, "in a worker process only"
 with pathlib.Path(__file__).with_name("starts").open("a") as file:
     print(os.getpid(), file=file)
 os._exit(3)

@@ -3,7 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from arqway.workers.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from arqway.workers.jobs.report.catalogue import Catalogue
@@ -27,6 +30,15 @@ class ReportResources:
     failures: "FailureInjector"
 
 
+_EXTRA = ("aiosqlite", "matplotlib", "obstore", "sqlalchemy", "typst")
+
+
+def require_extra() -> None:
+    """Raise ConfigurationError where packages are missing that a worker needs for reports."""
+    if missing := [name for name in _EXTRA if find_spec(name) is None]:
+        raise ConfigurationError(f"reports need {', '.join(missing)}, not installed: pip install 'arqway[report]'")
+
+
 @asynccontextmanager
 async def open_report_resources(settings: "ReportSettings | None" = None) -> AsyncIterator[ReportResources]:
     """Open everything, with the data set loaded into the database if it is not there yet, and close it all at the end.
@@ -36,7 +48,9 @@ async def open_report_resources(settings: "ReportSettings | None" = None) -> Asy
 
     Raises:
         StoreUnusable: The store's folder cannot be written.
+        ConfigurationError: The ``report`` extra is not installed.
     """
+    require_extra()
     # Only a worker comes here. The HTTP service imports this module for the job's signature, and needs none of these.
     from arqway.workers.jobs.report.catalogue import Catalogue
     from arqway.workers.jobs.report.database import open_database
