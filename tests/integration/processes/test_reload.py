@@ -79,7 +79,7 @@ async def test_sighup_replaces_the_workers_and_no_job_is_lost(tmp_path: Path, re
             other = (await jobs.submit(hold, str(folder))).id
             await wait_for(jobs, other, lambda record: record.worker == second.id, "runs in the new process")
             (folder / "finish").touch()
-            ended = [await jobs.wait(each, timeout=20) for each in (job_id, other)]
+            ended = [await jobs.wait(each, timeout_s=20) for each in (job_id, other)]
         await wait_until(lambda: len(descendants(command.process.pid)) == 1, "the old process has ended")
         command.signal(SIGTERM)
         assert await command.ends() == 0

@@ -49,9 +49,15 @@ def write_shop(folder: Path, **files: str) -> None:
         (folder / "shop" / f"{name}.py").write_text(code)
 
 
+def submit(command: Command) -> str:
+    """Submit a job to the stack and return its id."""
+    job_id: str = httpx.post(f"{command.url()}/jobs/shop.ship", json=7).json()["id"]
+    return job_id
+
+
 async def ships(command: Command) -> None:
     """Submit a job to the stack, and return once it has succeeded."""
-    job_id = httpx.post(f"{command.url()}/jobs/shop.ship", json=7).json()["id"]
+    job_id = submit(command)
 
     def succeeded() -> bool:
         state: str = command.get(f"/jobs/{job_id}").json()["state"]
@@ -116,8 +122,7 @@ async def test_the_processes_of_a_part_differ_by_their_options(tmp_path: Path, r
     write_shop(tmp_path)
     changes = {"REDIS_URL": redis_url, "ARQWAY_WORKER_HEALTH_PORT": "47310"}
     with arqway(tmp_path, "worker", "shop.jobs:JOBS", "--processes", "2", changes=changes) as worker:
-        for port in ("47310", "47311"):
-            await wait_until(lambda port=port: _answers(port), f"a worker answers at {port}", timeout_s=30)
+        await wait_until(lambda: _answers("47310") and _answers("47311"), "both workers answer", timeout_s=30)
         assert [len(descendants(worker.process.pid, port)) for port in ("47310", "47311")] == [1, 1]
         assert descendants(worker.process.pid, redis_url) == []
         worker.signal(SIGTERM)
