@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from types import MappingProxyType
 from typing import Any
 
 from arqway.workers.contract.errors import ConfigurationError, UnknownKind
@@ -21,11 +22,20 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
     Args:
         jobs: Each kind once.
         resources: Opens ``ctx.resources``, once per worker process; never called by the service.
+        needs: Packages that the jobs import when they run, each with what ``pip`` installs to have it. The commands
+            refuse to start where one is missing, and say so.
     """
 
-    def __init__(self, jobs: Iterable[JobDefinition[Any, Any]], *, resources: OpenResources = no_resources) -> None:
+    def __init__(
+        self,
+        jobs: Iterable[JobDefinition[Any, Any]],
+        *,
+        resources: OpenResources = no_resources,
+        needs: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._jobs: dict[str, JobDefinition[Any, Any]] = {}
         self.open_resources = resources
+        self.needs = needs
         for definition in jobs:
             if definition.kind in self._jobs:
                 raise ConfigurationError(f"two jobs have the kind {definition.kind!r}")

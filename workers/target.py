@@ -62,6 +62,9 @@ def _read(found: Any, name: str) -> Target:
         raise ConfigurationError(f"{name} is a {type(found).__name__}, neither a Registry nor an Arqway object")
     if not isinstance(settings, Settings | None):
         raise ConfigurationError(f"the settings of {name} are a {type(settings).__name__}, not Settings")
+    if missing := [package for package in registry.needs if find_spec(package) is None]:
+        remedy = " ".join(sorted({repr(registry.needs[package]) for package in missing}))
+        raise ConfigurationError(f"{name} needs {', '.join(missing)}, not installed: pip install {remedy}")
     return Target(registry, settings)
 
 

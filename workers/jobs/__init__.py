@@ -2,7 +2,6 @@
 
 from arqway import Registry
 from arqway.workers.jobs.report.generate import generate_report
-from arqway.workers.jobs.report.resources import open_report_resources, require_extra
+from arqway.workers.jobs.report.resources import NEEDS, open_report_resources
 
-require_extra()
-JOBS = Registry([generate_report], resources=open_report_resources)
+JOBS = Registry([generate_report], resources=open_report_resources, needs=NEEDS)

@@ -1,7 +1,9 @@
 """What ``package.module:NAME`` names, and how a broken module of the user's is told of."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from arqway.workers.processes.inspection import inspect_target
 from arqway.workers.settings import Settings
 from arqway.workers.target import load_target
 
+ROOT = Path(__file__).parents[3]
 MINE = Registry([])
 
 
@@ -28,6 +31,7 @@ class Composed(NamedTuple):
     explicit_settings: object = None
 
 
+NEEDY = Registry([], needs={"json": "nothing", "no_such_package": "shop[pens]"})
 PLAIN = Composed(MINE)
 OWN = Composed(MINE, ServiceSettings(port=7, lease_s=3))
 ODD_SETTINGS = Composed(MINE, {"port": 7})
@@ -81,12 +85,18 @@ def test_a_registry_or_an_object_that_has_one_is_loaded_by_name() -> None:
         ("ODD_REGISTRY", "is a Composed, neither a Registry nor an Arqway object"),
         ("reason_for", "is a function, neither a Registry nor an Arqway object"),
         ("ODD_SETTINGS", "are a dict, not Settings"),
-        ("NOT_HERE", f"{Path(__file__).name}: it has no NOT_HERE; its registry is called MINE"),
+        ("NOT_HERE", f"{Path(__file__).name}: it has no NOT_HERE"),
     ],
 )
 def test_an_attribute_of_another_kind_is_told(attribute: str, reason: str) -> None:
     """The line says what is there instead."""
     assert reason_for(f"{__name__}:{attribute}").endswith(reason)
+
+
+def test_a_slip_in_the_attributes_name_is_told_with_the_right_one() -> None:
+    """Where the module has one registry, that is what was meant."""
+    write(jobs="from arqway import Registry\nMINE = Registry([])\n")
+    assert reason_for("shop.jobs:JOBS") == "shop/jobs.py: it has no JOBS; its registry is called MINE"
 
 
 @pytest.mark.parametrize("name", ["no_such_package:JOBS", "json.no:JOBS", "json.decoder.no:JOBS"])
@@ -178,14 +188,14 @@ def test_a_registry_that_is_refused_is_told_where_it_is_made() -> None:
     assert "ConfigurationError" not in reason_for("shop.jobs:JOBS")
 
 
-def test_the_reports_say_which_extra_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that is not installed is named, and what installs it."""
-    monkeypatch.setattr("arqway.workers.jobs.report.resources._EXTRA", ("json", "no_such_package"))
-    monkeypatch.delitem(sys.modules, "arqway.workers.jobs", raising=False)
-    assert (
-        reason_for("arqway.workers.jobs:JOBS")
-        == "reports need no_such_package, not installed: pip install 'arqway[report]'"
-    )
+def test_a_registry_says_which_extra_it_needs() -> None:
+    """A package that is not installed is named, and what installs it; reports need the extra ``report``."""
+    told = f"{__name__}:NEEDY needs no_such_package, not installed: pip install 'shop[pens]'"
+    assert reason_for(f"{__name__}:NEEDY") == told
+    reports = load_target("arqway.workers.jobs:JOBS").registry
+    assert set(reports.needs.values()) == {"arqway[report]"}
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["report"]
+    assert sorted(reports.needs) == sorted(re.split(r"\W", requirement)[0] for requirement in listed)
 
 
 def test_a_ctrl_c_is_no_error_of_the_module() -> None:

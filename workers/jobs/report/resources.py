@@ -3,10 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
-
-from arqway.workers.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from arqway.workers.jobs.report.catalogue import Catalogue
@@ -30,13 +27,8 @@ class ReportResources:
     failures: "FailureInjector"
 
 
-_EXTRA = ("aiosqlite", "matplotlib", "obstore", "sqlalchemy", "typst")
-
-
-def require_extra() -> None:
-    """Raise ConfigurationError where packages are missing that a worker needs for reports."""
-    if missing := [name for name in _EXTRA if find_spec(name) is None]:
-        raise ConfigurationError(f"reports need {', '.join(missing)}, not installed: pip install 'arqway[report]'")
+NEEDS = dict.fromkeys(("aiosqlite", "matplotlib", "obstore", "sqlalchemy", "typst"), "arqway[report]")
+"""What a registry with reports needs; see ``Registry``."""
 
 
 @asynccontextmanager
@@ -48,9 +40,7 @@ async def open_report_resources(settings: "ReportSettings | None" = None) -> Asy
 
     Raises:
         StoreUnusable: The store's folder cannot be written.
-        ConfigurationError: The ``report`` extra is not installed.
     """
-    require_extra()
     # Only a worker comes here. The HTTP service imports this module for the job's signature, and needs none of these.
     from arqway.workers.jobs.report.catalogue import Catalogue
     from arqway.workers.jobs.report.database import open_database
