@@ -24,7 +24,7 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib
 _CAUSES_MAX, _TEXT_CHARS_MAX = 5, 2_000
 
 
-class Target(NamedTuple):
+class Loaded(NamedTuple):
     """What a process serves."""
 
     registry: Registry
@@ -32,7 +32,7 @@ class Target(NamedTuple):
     """Those that the user's ``Arqway`` object was made with; None: the environment's count."""
 
 
-def load_target(name: str) -> Target:
+def load_target(name: str) -> Loaded:
     """Import ``package.module:NAME`` and return what it names.
 
     The module is looked for in the current folder first, also where Python was started in safe-path mode. Whatever it
@@ -54,7 +54,7 @@ def load_target(name: str) -> Target:
         raise ConfigurationError(f"{place}: {_reason(error)}" if place else _unfound(error, name, module)) from error
 
 
-def _read(found: Any, name: str) -> Target:
+def _read(found: Any, name: str) -> Loaded:
     """Look at attributes only: the class of the object belongs to the service, which workers do not know."""
     registry = found if isinstance(found, Registry) else getattr(found, "registry", None)
     settings = None if found is registry else getattr(found, "explicit_settings", None)
@@ -65,7 +65,7 @@ def _read(found: Any, name: str) -> Target:
     if missing := [package for package in registry.needs if find_spec(package) is None]:
         remedy = " ".join(sorted({repr(registry.needs[package]) for package in missing}))
         raise ConfigurationError(f"{name} needs {', '.join(missing)}, not installed: pip install {remedy}")
-    return Target(registry, settings)
+    return Loaded(registry, settings)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def _unfound(error: BaseException, name: str, module: ModuleType | None) -> str:
     if module is not None and isinstance(error, AttributeError):
         registries = [key for key, value in vars(module).items() if isinstance(value, Registry)]
         hint = f"; its registry is called {registries[0]}" if len(registries) == 1 else ""
-        return f"{_shown(module.__file__ or module_name)}: it has no {attribute}{hint}"
+        return f"{_shown(getattr(module, '__file__', None) or module_name)}: it has no {attribute}{hint}"
     if isinstance(error, ModuleNotFoundError):
         return f"{name} cannot be loaded: {_text(error)}, neither in {Path.cwd()} nor installed"
     return f"{_source_of(module_name)}: {_reason(error)}"

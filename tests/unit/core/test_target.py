@@ -133,7 +133,7 @@ _ERRORS = {
     "import json; json.loads('{')": "JSONDecodeError: Expecting property name enclosed in double quotes",
     "exec('1 +')": "SyntaxError: invalid syntax",
     "(": "SyntaxError: '(' was never closed",
-    "  x = 1": "IndentationError: unexpected indent",
+    "  x = 1": "IndentationError: un",
     "undefined": "NameError: name 'undefined' is not defined",
     "from arqway import Registry; Registry([7])": "AttributeError: 'int' object has no attribute 'kind'",
     "raise OSError('b') from KeyError('a')": "OSError: b, from KeyError: 'a'",
