@@ -108,6 +108,34 @@ async def test_sighup_with_a_broken_module_changes_nothing(tmp_path: Path, redis
     assert len(lines(command, REPLACED)) == 1
 
 
+_UNFIT = """
+from contextlib import asynccontextmanager
+from arqway import Registry
+from arqway.workers.contract.errors import ConfigurationError
+
+@asynccontextmanager
+async def open_pen():
+    raise ConfigurationError("there is no pen")
+    yield
+
+JOBS = Registry([], resources=open_pen)
+"""
+
+
+async def test_what_was_given_up_on_is_started_again_after_an_edit(tmp_path: Path, redis_url: str) -> None:
+    """A worker that can be loaded but not started does not end ``--reload``."""
+    module = tmp_path / "mine.py"
+    module.write_text(_UNFIT)
+    with supervised(tmp_path, redis_url, "--reload", jobs="mine:JOBS") as command:
+        await command.says("which no other start can mend; it is started again when a file changes")
+        module.write_text("from tests.support.fleet import JOBS\n")
+        async with fleet_at(redis_url) as workers:
+            await living(workers, 1)
+        command.signal(SIGTERM)
+        assert await command.ends() == 0
+    assert "arqway worker: there is no pen" in command.output
+
+
 async def test_a_closed_terminal_ends_the_workers(tmp_path: Path, redis_url: str) -> None:
     """Its SIGHUP is no wish for new ones: nobody would be left to end them."""
     process, terminal = pty.fork()
