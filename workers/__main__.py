@@ -13,7 +13,7 @@ from arqway.workers.engine.worker import JobWorker
 from arqway.workers.logs import configure_logs
 from arqway.workers.processes.lifeline import end_with_parent
 from arqway.workers.settings import Settings, read_settings
-from arqway.workers.target import load_target
+from arqway.workers.target import Loaded, load_target
 
 
 def run(arguments: Sequence[str] = ()) -> None:
@@ -23,7 +23,7 @@ def run(arguments: Sequence[str] = ()) -> None:
         settings = read_settings(Settings)
         if options.lifeline is not None:
             end_with_parent(options.lifeline, within_s=settings.stop_within_s)
-        target = load_target(options.target or settings.jobs)
+        target = _load(options.target or settings.jobs)
         settings = _settings(target.settings or settings, options)
         configure_logs(settings.log_level, settings.log_format)
         asyncio.set_event_loop(_new_event_loop())
@@ -31,6 +31,13 @@ def run(arguments: Sequence[str] = ()) -> None:
         JobWorker(registry=target.registry, settings=settings, worker_id=options.id).run()
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
+
+
+def _load(name: str) -> Loaded:
+    target = load_target(name)
+    if not target.registry:
+        raise ConfigurationError(f"{name} has no jobs, so there is nothing to run")
+    return target
 
 
 def _settings(settings: Settings, options: argparse.Namespace) -> Settings:

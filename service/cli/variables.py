@@ -39,11 +39,15 @@ def read_target(command: str, target: str | None) -> "tuple[str, ServiceSettings
     """
     from arqway.workers.processes.inspection import inspect_target
 
-    name = target or read_settings().jobs
+    name, speaker = target or read_settings().jobs, f"arqway {command}"
     try:
-        return name, settings_of(inspect_target(name))
+        found = inspect_target(name)
+        settings = settings_of(found)
     except ConfigurationError as error:
-        raise CommandError(str(error), WRONG_INPUT, speaker=f"arqway {command}") from None
+        raise CommandError(str(error), WRONG_INPUT, speaker=speaker) from None
+    if not found.kinds and command != "api":
+        raise CommandError(f"{name} has no jobs, so there is nothing to run", WRONG_INPUT, speaker=speaker)
+    return name, settings
 
 
 def settings_of(target: "Inspected") -> "ServiceSettings":

@@ -112,13 +112,14 @@ _UNFIT = """
 from contextlib import asynccontextmanager
 from arqway import Registry
 from arqway.workers.contract.errors import ConfigurationError
+from tests.support.fleet import hold
 
 @asynccontextmanager
 async def open_pen():
     raise ConfigurationError("there is no pen")
     yield
 
-JOBS = Registry([], resources=open_pen)
+JOBS = Registry([hold], resources=open_pen)
 """
 
 

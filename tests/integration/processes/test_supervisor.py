@@ -21,8 +21,7 @@ LEASE_MS = 10_000
 STARTED_AGAIN = "A process has ended and is started again"
 _DIES = """
 import os, pathlib, sys
-from arqway import Registry
-JOBS = Registry([])
+from arqway.workers.jobs import JOBS
 if "--id" in sys.argv:  # in a worker process, not where the module is only looked at
     with pathlib.Path(__file__).with_name("starts").open("a") as file:
         print(os.getpid(), file=file)
@@ -33,13 +32,14 @@ _UNFIT = """
 from contextlib import asynccontextmanager
 from arqway import Registry
 from arqway.workers.contract.errors import ConfigurationError
+from tests.support.fleet import hold
 
 @asynccontextmanager
 async def open_pen():
     raise ConfigurationError("there is no pen")
     yield
 
-JOBS = Registry([], resources=open_pen)
+JOBS = Registry([hold], resources=open_pen)
 """
 
 

@@ -85,6 +85,15 @@ async def test_a_broken_module_is_told_in_the_same_words_by_every_command(
         assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("command", ["up", "worker"])
+async def test_a_registry_without_jobs_is_refused(tmp_path: Path, command: str) -> None:
+    """There would be nothing for a worker to run; one line, exit code 2."""
+    write_shop(tmp_path, jobs="from arqway import Registry\nJOBS = Registry([])\n")
+    with arqway(tmp_path, command, "shop.jobs:JOBS", changes={"ARQWAY_PORT": "0"}) as run:
+        assert await run.ends() == 2
+    assert run.output == f"arqway {command}: shop.jobs:JOBS has no jobs, so there is nothing to run\n"
+
+
 async def test_files_of_the_current_folder_take_nobodys_place(tmp_path: Path) -> None:
     """Neither ours nor a library's nor Python's, in any process; and the user's own module is found there."""
     (tmp_path / "arqway").mkdir()

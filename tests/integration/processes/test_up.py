@@ -19,8 +19,7 @@ API, WORKER = "api", "arqway.workers"
 
 _DIES = """
 import os, sys
-from arqway import Registry
-JOBS = Registry([])
+from arqway.workers.jobs import JOBS
 if "--lifeline" in sys.argv:
     os._exit(3)
 """
