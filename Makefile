@@ -62,7 +62,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || \
 		{ echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded,report,dev]' -c constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded,reload,report,dev]' -c constraints.txt
 	@touch $@
 
 $(DOCS_INSTALLED): $(INSTALLED)

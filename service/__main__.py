@@ -5,36 +5,51 @@ import logging
 import socket
 import sys
 
+from pydantic import SecretStr
+
 from arqway.service.access.exposure import refuse_exposure, refuse_locked_door
 from arqway.service.app import create_app
 from arqway.service.server.server import Server
 from arqway.service.server.wire import BACKLOG, server_config
-from arqway.service.settings import ServiceSettings
+from arqway.service.settings import ServiceSettings, service_settings
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.logs import configure_logs
-from arqway.workers.registry import Registry, load_registry
+from arqway.workers.registry import Registry
 from arqway.workers.settings import read_settings
+from arqway.workers.target import load_target
 
 logger = logging.getLogger("arqway.service")
 
 
-def run() -> None:
-    """Run the service. Exits with 2 and one line on stderr if the configuration cannot work."""
+def run(target_name: str | None = None, *, port: int | None = None, redis_url: str | None = None) -> None:
+    """Run the service. Exits with 2 and one line on stderr if the configuration cannot work.
+
+    Args:
+        target_name: The registry or ``Arqway`` object, ``package.module:NAME``; by default that of ``ARQWAY_JOBS``.
+        port: Instead of the one in the settings.
+        redis_url: Instead of the one in the settings.
+    """
     try:
-        settings = _read_settings()
+        settings = read_settings(ServiceSettings)
+        target = load_target(target_name or settings.jobs)
+        if target.settings is not None:
+            settings = service_settings(target.settings)
+        settings = _with(settings, port, redis_url)
         refuse_exposure(settings)
         configure_logs(settings.log_level, settings.log_format)
         refuse_locked_door(settings)
-        registry = load_registry(settings.jobs)
         listener = _listen(settings.host, settings.port)
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
     with listener:
-        _serve(listener, settings, registry)
+        _serve(listener, settings, target.registry)
 
 
-def _read_settings() -> ServiceSettings:
-    settings = read_settings(ServiceSettings)
+def _with(settings: ServiceSettings, port: int | None, redis_url: str | None) -> ServiceSettings:
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
+    if redis_url is not None:
+        settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
     if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set; `arqway up` starts a server of its own")
     return settings

@@ -5,45 +5,54 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from arqway.workers.contract.api_key import Rate
-from arqway.workers.settings import PositiveSeconds, Settings
+from arqway.workers.settings import PositiveSeconds, Settings, read_settings
 
 
 class ServiceSettings(Settings):
     """What ``Settings`` says, and where and how the service listens."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="address the service listens on; 0.0.0.0: all")
-    port: int = Field(8000, ge=0, le=65_535, description="port the service listens on; 0: any free one")
+    host: str = Field(default="127.0.0.1", min_length=1, description="address the service listens on; 0.0.0.0: all")
+    port: int = Field(default=8000, ge=0, le=65_535, description="port the service listens on; 0: any free one")
     root_path: str = Field(
-        "",
+        default="",
         pattern=r"^(/[^/?#\s]+)*$",
         description="path below which clients find the service, e.g. /jobs, behind a proxy",
     )
     auth: Literal["off", "keys"] = Field(
-        "off", description="keys: every request needs an API key; off: none does, so only this machine may call"
+        default="off", description="keys: every request needs an API key; off: none does, so only this machine may call"
     )
     trusted_hosts: tuple[str, ...] = Field(
-        (), description="with auth off, names besides localhost that requests may use, as a JSON list"
+        default=(), description="with auth off, names besides localhost that requests may use, as a JSON list"
     )
-    rate_limit: str | None = Field(None, description="of API keys without a rate of their own: 100/s burst 200")
-    max_body_bytes: int = Field(1_048_576, ge=1, description="largest request body that is accepted")
-    max_header_bytes: int = Field(32_768, ge=1_024, description="largest head of a request that is accepted")
-    max_connections: int = Field(20_000, ge=1, description="connections that may be open; lower if files run out")
-    header_timeout_s: PositiveSeconds = Field(10, description="time that a client has to send a request's head")
-    body_timeout_s: PositiveSeconds = Field(30, description="time that a client has to send a request's body")
-    send_timeout_s: PositiveSeconds = Field(30, description="a client that takes nothing of its answer is cut off then")
-    keep_alive_s: int = Field(5, ge=1, description="how long a connection may wait for its next request")
-    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service, as a JSON list")
-    max_wait_s: float = Field(60, ge=0, description="the longest that `Prefer: wait` may ask for")
-    idempotency_s: PositiveSeconds = Field(86_400, description="how long an Idempotency-Key is remembered")
+    rate_limit: str | None = Field(default=None, description="of API keys without a rate of their own: 100/s burst 200")
+    max_body_bytes: int = Field(default=1_048_576, ge=1, description="largest request body that is accepted")
+    max_header_bytes: int = Field(default=32_768, ge=1_024, description="largest head of a request that is accepted")
+    max_connections: int = Field(
+        default=20_000, ge=1, description="connections that may be open; lower if files run out"
+    )
+    header_timeout_s: PositiveSeconds = Field(default=10, description="time that a client has to send a request's head")
+    body_timeout_s: PositiveSeconds = Field(default=30, description="time that a client has to send a request's body")
+    send_timeout_s: PositiveSeconds = Field(
+        default=30, description="a client that takes nothing of its answer is cut off then"
+    )
+    keep_alive_s: int = Field(default=5, ge=1, description="how long a connection may wait for its next request")
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="origins whose pages may call the service, as a JSON list"
+    )
+    max_wait_s: float = Field(default=60, ge=0, description="the longest that `Prefer: wait` may ask for")
+    idempotency_s: PositiveSeconds = Field(default=86_400, description="how long an Idempotency-Key is remembered")
     max_queue_depth: int | None = Field(
-        None, ge=1, description="submissions are refused while so many jobs of the queue could run; unset: never"
+        default=None,
+        ge=1,
+        description="submissions are refused while so many jobs of the queue could run; unset: never",
     )
     max_queue_age_s: PositiveSeconds | None = Field(
-        None, description="submissions are refused while a job of the queue has waited for so long; unset: never"
+        default=None,
+        description="submissions are refused while a job of the queue has waited for so long; unset: never",
     )
-    max_streams: int = Field(10_000, ge=1, description="event streams that may be open")
-    sse_heartbeat_s: PositiveSeconds = Field(15, description="an event stream says something at least so often")
-    access_log: bool = Field(True, description="whether each request is logged")
+    max_streams: int = Field(default=10_000, ge=1, description="event streams that may be open")
+    sse_heartbeat_s: PositiveSeconds = Field(default=15, description="an event stream says something at least so often")
+    access_log: bool = Field(default=True, description="whether each request is logged")
 
     @property
     def default_rate(self) -> Rate | None:
@@ -56,3 +65,14 @@ class ServiceSettings(Settings):
         if text is not None:
             Rate.parse(text)
         return text
+
+
+def service_settings(given: Settings) -> ServiceSettings:
+    """Return settings that a program was given; what only the service needs and is not in them, from the environment.
+
+    Raises:
+        ConfigurationError: A variable that is read for it cannot be used.
+    """
+    if isinstance(given, ServiceSettings):
+        return given
+    return read_settings(ServiceSettings).model_copy(update=dict(given))

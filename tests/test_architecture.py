@@ -102,6 +102,17 @@ def test_imports_go_one_way() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("line", ["import {}", "import {}.settings", "from {} import settings", "from {}.x import y"])
+@pytest.mark.parametrize("folder", ["service", "workers"])
+def test_our_folders_are_no_packages_of_their_own(line: str, folder: str) -> None:
+    """The linter refuses an import that would find somebody else's package, and takes that of ours."""
+    codes = [f"{line.format(name)}\n" for name in (folder, f"arqway.{folder}")]
+    ruff = [str(Path(sys.executable).with_name("ruff")), "check", "--select", "TID251", "--no-cache", "-"]
+    done = [subprocess.run(ruff, cwd=ROOT, input=code, capture_output=True, check=False, text=True) for code in codes]
+    assert [each.returncode for each in done] == [1, 0]
+    assert "TID251" in done[0].stdout
+
+
 @pytest.mark.parametrize("path", [*_PYTHON, *_LUA], ids=name_of)
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
     """No file is longer than 300 lines."""

@@ -31,7 +31,7 @@ OTHER_VARIABLES = {"ARQWAY_URL", "ARQWAY_API_KEY", "ARQWAY_TEST_REDIS_URL", "ARQ
 _INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
 _OF_OTHERS = {"batch:", "batch-jobs:", "idempotency:", "dead:", "dead-groups:", "paused-queues"}
 _NOT_OF_JOBS = {"api-key:", "api-keys", "rate-limit:", "audit", *_OF_OTHERS}
-CLI = (sys.executable, "-m", "arqway.service.cli")
+CLI = (sys.executable, "-P", "-m", "arqway.service.cli")
 
 
 @pytest.mark.parametrize("page", docs.PAGES)

@@ -7,26 +7,28 @@ import json
 import sys
 from collections.abc import Sequence
 
+from pydantic import SecretStr
+
 from arqway.workers.background import DutyError
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.engine.arq_settings import arq_worker, describe
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.logs import configure_logs
 from arqway.workers.processes.lifeline import end_with_parent
-from arqway.workers.registry import load_registry
 from arqway.workers.settings import Settings, read_settings
+from arqway.workers.target import load_target
 
 
 def run(arguments: Sequence[str] = ()) -> None:
     """Run a worker. Exits with 2 and one line if the configuration cannot work, with 1 if a duty keeps failing."""
     options = _parser().parse_args(arguments)
     try:
-        settings = _read_settings(needs_server=options.arq is None)
+        settings = read_settings(Settings)
         if options.lifeline is not None:
             end_with_parent(options.lifeline, within_s=settings.stop_within_s)
-        configure_logs(settings.log_level, settings.log_format)
         asyncio.set_event_loop(_new_event_loop())
         worker = _make_worker(options, settings)
+        configure_logs(worker.settings.log_level, worker.settings.log_format)
         if options.describe:
             sys.stdout.write(f"\n{json.dumps(describe(worker))}\n")
             return
@@ -40,22 +42,34 @@ def run(arguments: Sequence[str] = ()) -> None:
 
 def _make_worker(options: argparse.Namespace, settings: Settings) -> JobWorker:
     if options.arq is not None:
-        return arq_worker(options.arq, settings, options.id)
-    return JobWorker(registry=load_registry(settings.jobs), settings=settings, worker_id=options.id)
-
-
-def _read_settings(*, needs_server: bool) -> Settings:
-    settings = read_settings(Settings)
-    if needs_server and settings.redis_url is None:
+        return arq_worker(options.arq, _settings(settings, options), options.id)
+    name = options.target or settings.jobs
+    target = load_target(name)
+    if not target.registry:
+        raise ConfigurationError(f"{name} has no jobs, so there is nothing to run")
+    settings = _settings(target.settings or settings, options)
+    if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set; `arqway worker` starts a server of its own")
+    return JobWorker(registry=target.registry, settings=settings, worker_id=options.id)
+
+
+def _settings(settings: Settings, options: argparse.Namespace) -> Settings:
+    """Return the settings with what this process alone was told."""
+    if options.health_port is not None:
+        settings = settings.model_copy(update={"worker_health_port": options.health_port})
+    if options.redis_url is not None:
+        settings = settings.model_copy(update={"redis_url": SecretStr(options.redis_url)})
     return settings
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m arqway.workers", description="Run one worker process.")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="package.module:NAME (ARQWAY_JOBS)")
     parser.add_argument("--id", help="name of this process in records; never used before")
     parser.add_argument("--arq", metavar="NAME", help="run a stock arq WorkerSettings: module.WorkerSettings")
     parser.add_argument("--describe", action="store_true", help="with --arq: only load them, and print what they are")
+    parser.add_argument("--health-port", type=int, metavar="PORT", help="instead of ARQWAY_WORKER_HEALTH_PORT")
+    parser.add_argument("--redis-url", metavar="URL", help="the server, instead of REDIS_URL; others can see it")
     parser.add_argument("--lifeline", type=int, metavar="FD", help="pipe that ends with the process that started this")
     return parser
 

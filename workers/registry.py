@@ -1,10 +1,8 @@
-"""The registry: the jobs that a service accepts and a worker runs, and how it is found by its name."""
+"""The registry: the jobs that a service accepts and a worker runs."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from importlib import import_module
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from arqway.workers.contract.errors import ConfigurationError, UnknownKind
@@ -24,11 +22,20 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
     Args:
         jobs: Each kind once.
         resources: Opens ``ctx.resources``, once per worker process; never called by the service.
+        needs: Packages that the jobs import when they run, each with what ``pip`` installs to have it. The commands
+            refuse to start where one is missing, and say so.
     """
 
-    def __init__(self, jobs: Iterable[JobDefinition[Any, Any]], *, resources: OpenResources = no_resources) -> None:
+    def __init__(
+        self,
+        jobs: Iterable[JobDefinition[Any, Any]],
+        *,
+        resources: OpenResources = no_resources,
+        needs: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._jobs: dict[str, JobDefinition[Any, Any]] = {}
         self.open_resources = resources
+        self.needs = needs
         for definition in jobs:
             if definition.kind in self._jobs:
                 raise ConfigurationError(f"two jobs have the kind {definition.kind!r}")
@@ -49,17 +56,3 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
 
     def __len__(self) -> int:
         return len(self._jobs)
-
-
-def load_registry(name: str) -> Registry:
-    """Import ``package.module:NAME``. Raises ConfigurationError, in one line, if that gives no Registry."""
-    module_name, _, attribute = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:  # as `python -m` has it, so that a script finds the same modules
-        sys.path.insert(0, here)
-    try:
-        registry = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"ARQWAY_JOBS={name} cannot be loaded: {error}") from error
-    if not isinstance(registry, Registry):
-        raise ConfigurationError(f"ARQWAY_JOBS={name} is a {type(registry).__name__}, not a Registry")
-    return registry

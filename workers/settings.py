@@ -6,7 +6,7 @@
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -37,6 +37,8 @@ QueueName = Annotated[str, AfterValidator(_own_queue_name)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
+TARGET_PATTERN = r"^\w+(\.\w+)*:\w+$"
+
 _LAST_WRITES_S = 10.0
 """Time for a worker, after it has drained, to hand back its jobs and write what it holds."""
 
@@ -52,56 +54,71 @@ class Settings(BaseSettings):
     )
 
     redis_url: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("redis_url", "REDIS_URL"),
         description="Redis or Valkey server; unset: an embedded Valkey is started",
     )
     home: Path = Field(
-        Path(".arqway"), description="folder of the embedded server's data, the database and the reports"
+        default=Path(".arqway"), description="folder of the embedded server's data, the database and the reports"
     )
     jobs: str = Field(
-        "arqway.workers.jobs:JOBS", pattern=r"^[\w.]+:\w+$", description="registry to serve: package.module:NAME"
+        default="arqway.workers.jobs:JOBS",
+        pattern=TARGET_PATTERN,
+        description="registry, or Arqway object, to serve: package.module:NAME",
     )
     queues: Annotated[tuple[QueueName, ...], NoDecode] = Field(
-        ("default",), min_length=1, description="queues a worker serves, separated by commas"
+        default=("default",), min_length=1, description="queues a worker serves, separated by commas"
     )
-    processes: int = Field(1, ge=1, le=256, description="worker processes that `arqway up` and `arqway worker` run")
-    max_jobs: int = Field(20, ge=1, le=10_000, description="jobs one worker process runs at a time")
+    processes: int = Field(
+        default=1, ge=1, le=256, description="worker processes that `arqway up` and `arqway worker` run"
+    )
+    max_jobs: int = Field(default=20, ge=1, le=10_000, description="jobs one worker process runs at a time")
     lease_s: float = Field(
-        10, ge=1, le=3600, description="after so long without a sign of life a worker's jobs are rescued"
+        default=10, ge=1, le=3600, description="after so long without a sign of life a worker's jobs are rescued"
     )
     max_rescues: int = Field(
-        3, ge=0, description="lost workers that a job survives; one more fails it with worker_lost"
+        default=3, ge=0, description="lost workers that a job survives; one more fails it with worker_lost"
     )
-    poll_s: PositiveSeconds = Field(0.6, description="how often an idle worker looks for jobs nobody woke it for")
-    drain_s: float = Field(5, ge=0, description="time that running jobs get after SIGTERM before they are handed back")
-    cancel_grace_s: PositiveSeconds = Field(5, description="time a job has to end after it was cancelled or timed out")
+    poll_s: PositiveSeconds = Field(
+        default=0.6, description="how often an idle worker looks for jobs nobody woke it for"
+    )
+    drain_s: float = Field(
+        default=5, ge=0, description="time that running jobs get after SIGTERM before they are handed back"
+    )
+    cancel_grace_s: PositiveSeconds = Field(
+        default=5, description="time a job has to end after it was cancelled or timed out"
+    )
     stall_s: PositiveSeconds = Field(
-        300, description="a worker whose event loop is blocked for so long loses its leases"
+        default=300, description="a worker whose event loop is blocked for so long loses its leases"
     )
     unknown_kind_s: PositiveSeconds = Field(
-        3600, description="how long a job of an unknown kind waits for a newer worker"
+        default=3600, description="how long a job of an unknown kind waits for a newer worker"
     )
-    worker_health_host: str = Field("127.0.0.1", min_length=1, description="address of the workers' health ports")
+    worker_health_host: str = Field(
+        default="127.0.0.1", min_length=1, description="address of the workers' health ports"
+    )
     worker_health_port: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=65_535,
         description="port of /livez and /readyz of the first worker process, the next has the next",
     )
-    retention_s: PositiveSeconds = Field(86_400, description="how long the record of a finished job is kept")
-    keep_result_s: float = Field(3600, ge=0, description="how long arq:result:* is kept for stock arq clients")
+    retention_s: PositiveSeconds = Field(default=86_400, description="how long the record of a finished job is kept")
+    keep_result_s: float = Field(default=3600, ge=0, description="how long arq:result:* is kept for stock arq clients")
     webhook_secrets: Annotated[tuple[WebhookSecret, ...], NoDecode] = Field(
-        (), description="secrets, newest first, that sign webhooks; unset: there are none, and no callback_url is taken"
+        default=(),
+        description="secrets, newest first, that sign webhooks; unset: there are none, and no callback_url is taken",
     )
     webhook_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
-        (), description="networks that webhooks may go to although they are private, and without TLS; as CIDR"
+        default=(), description="networks that webhooks may go to although they are private, and without TLS; as CIDR"
     )
-    webhook_slots: int = Field(20, ge=1, le=10_000, description="webhooks one worker process sends at a time")
+    webhook_slots: int = Field(default=20, ge=1, le=10_000, description="webhooks one worker process sends at a time")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe level that is logged"
+        default="info", description="least severe level that is logged"
     )
-    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, else JSON"
+    )
 
     @property
     def stop_within_s(self) -> float:
@@ -143,10 +160,14 @@ def _parts(text: str) -> tuple[str, ...]:
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
-def read_settings(kind: type[SettingsT]) -> SettingsT:
-    """Read settings from the environment. Raises ConfigurationError: one line naming the variable, never its value."""
+def read_settings(kind: type[SettingsT], **given: Any) -> SettingsT:
+    """Read settings that are not ``given`` from the environment.
+
+    Raises:
+        ConfigurationError: One line that names the variable, never its value.
+    """
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
         raise ConfigurationError(first_problem(error)) from None
     except SettingsError as error:

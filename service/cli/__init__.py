@@ -7,8 +7,7 @@ imported when it is called, so that ``arqway --help`` is quick.
 import sys
 from collections.abc import Sequence
 
-from arqway.service.cli.errors import INTERRUPTED, CommandError
-from arqway.service.cli.output import warn
+from arqway.service.cli.terminal import INTERRUPTED, CommandError, warn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return parse(sys.argv[1:] if arguments is None else arguments).run()
     except CommandError as error:
-        warn(" ".join(str(error).split()))
+        warn(" ".join(str(error).split()), speaker=error.speaker)
         return error.code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from arqway.service.cli.errors import FAILED, WRONG_INPUT, CommandError
+from arqway.service.cli.terminal import FAILED, WRONG_INPUT, CommandError
 from arqway.service.client import ApiError, ArqwayClient, Job, RateLimited, Unavailable
 from arqway.service.client.views import read_object
 from arqway.workers.contract.errors import ConfigurationError

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 _DURATION = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)([smhd]?)")
+_TARGET = re.compile(r"\w+(\.\w+)*:\w+")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -57,6 +58,13 @@ def a_moment(text: str) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise ArgumentTypeError(f"{text!r} is not a moment with a time zone, like 2026-03-01T09:30:00Z")
     return moment
+
+
+def a_target(text: str) -> str:
+    """Return the name of a registry, or of an object that has one."""
+    if not _TARGET.fullmatch(text):
+        raise ArgumentTypeError(f"{text!r} is not package.module:NAME")
+    return text
 
 
 def an_http_url(text: str) -> str:

@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
-from arqway.service.cli.arguments import a_life_s, a_number
+from arqway.service.cli.arguments import a_life_s, a_number, a_target
 from arqway.service.cli.client_commands import add_client_commands
-from arqway.service.cli.errors import WRONG_INPUT, CommandError
+from arqway.service.cli.terminal import WRONG_INPUT, CommandError
 
 PROCESSES_MAX = 256
 ENTRIES_MAX = 10_000
@@ -43,7 +43,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
-        from arqway.service.cli.output import say
+        from arqway.service.cli.terminal import say
 
         say(f"arqway {version('arqway')}")
         parser.exit()
@@ -59,9 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    add("up", _up, "run the server, the API and a worker until Ctrl-C")
+    up = add("up", _up, "run the server, the API and a worker until Ctrl-C")
     add("demo", _demo, "make one report from start to PDF, showing how it goes")
-    add("api", _api, "run the API alone").add_argument("--lifeline", type=int, metavar="FD", help=argparse.SUPPRESS)
+    api = add("api", _api, "run the API alone")
+    for option, kind in (("--lifeline", int), ("--port", int), ("--redis-url", str)):  # for the API of a stack
+        api.add_argument(option, type=kind, help=argparse.SUPPRESS)
     worker = add("worker", _worker, "run workers alone, each in a process that is started again when it dies")
     worker.add_argument(
         "--processes", type=a_number(PROCESSES_MAX), metavar="N", help="how many (ARQWAY_PROCESSES, or 1)"
@@ -72,8 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--pickle", action="store_true", help="yes, read pickles: nobody else can write to this Redis")
     convert.add_argument("--queue", metavar="KEY", help="of this queue only, as arq's queue_name has it")
     convert.add_argument("--dry-run", action="store_true", help="change nothing, and tell what would be done")
+    doctor = add("doctor", _doctor, "check the settings, the server, the jobs and the home folder")
+    for command in (up, api, worker, doctor):
+        target = command.add_argument("target", nargs="?", type=a_target, metavar="TARGET")
+        target.help = "the registry, or the Arqway object: package.module:NAME (ARQWAY_JOBS)"
+    for command in (up, api, worker):
+        command.add_argument("--reload", action="store_true", help="restart it when a Python file changes here")
     add_client_commands(add)
-    add("doctor", _doctor, "check the settings, the server, the jobs and the home folder")
     _add_keys(add("keys", _keys_create, "make, list and revoke API keys, beside Redis"))
     audit = add("audit", _audit, "print what operators did")
     audit.add_argument("--last", type=a_number(ENTRIES_MAX), default=20, metavar="N", help="how many entries (20)")
@@ -101,10 +108,10 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "".join(action.format_usage() for action in (create, listing, revoke))
 
 
-def _up(_: argparse.Namespace) -> int:
+def _up(arguments: argparse.Namespace) -> int:
     from arqway.service.cli.up import up
 
-    return up()
+    return up(arguments.target, reload=arguments.reload)
 
 
 def _demo(_: argparse.Namespace) -> int:
@@ -116,13 +123,13 @@ def _demo(_: argparse.Namespace) -> int:
 def _api(arguments: argparse.Namespace) -> int:
     from arqway.service.cli.parts import run_api
 
-    return run_api(arguments.lifeline)
+    return run_api(arguments)
 
 
 def _worker(arguments: argparse.Namespace) -> int:
     from arqway.service.cli.parts import run_worker
 
-    return run_worker(arguments.processes, arguments.arq, fail_pickled=arguments.fail_pickled)
+    return run_worker(arguments)
 
 
 def _convert(arguments: argparse.Namespace) -> int:
@@ -131,10 +138,10 @@ def _convert(arguments: argparse.Namespace) -> int:
     return convert(arguments)
 
 
-def _doctor(_: argparse.Namespace) -> int:
+def _doctor(arguments: argparse.Namespace) -> int:
     from arqway.service.cli.doctor import doctor
 
-    return doctor()
+    return doctor(arguments.target)
 
 
 def _keys_create(arguments: argparse.Namespace) -> int:
@@ -156,6 +163,6 @@ def _keys_revoke(arguments: argparse.Namespace) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.audit import audit
+    from arqway.service.cli.operations import audit
 
     return audit(arguments.last)

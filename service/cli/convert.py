@@ -3,8 +3,7 @@
 import argparse
 import asyncio
 
-from arqway.service.cli.errors import FAILED, WRONG_INPUT, CommandError
-from arqway.service.cli.output import say, say_table
+from arqway.service.cli.terminal import FAILED, WRONG_INPUT, CommandError, say, say_table
 from arqway.service.cli.variables import read_settings
 from arqway.workers.client import conversion
 from arqway.workers.contract.errors import ConfigurationError, StoreUnavailable

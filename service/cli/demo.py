@@ -9,16 +9,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from arqway.service.cli.addresses import base_url, free_port
 from arqway.service.cli.api_client import ReportClient, follow, open_api, until_ready
-from arqway.service.cli.errors import INTERRUPTED, WRONG_INPUT, CommandError
-from arqway.service.cli.output import say
+from arqway.service.cli.listening import base_url, free_port
 from arqway.service.cli.progress import progress_view
 from arqway.service.cli.redis_server import embedded_server
-from arqway.service.cli.stack import Stack, StopRequested, api_part, workers_of
+from arqway.service.cli.stack import Stack, StopRequested, api_part
+from arqway.service.cli.terminal import INTERRUPTED, WRONG_INPUT, CommandError, say
 from arqway.service.cli.up import READY_WITHIN_S
-from arqway.service.cli.variables import read_settings
+from arqway.service.cli.variables import read_target
 from arqway.service.client import Job
+from arqway.workers.processes.inspection import OURS
+from arqway.workers.processes.workers import worker_part
 
 CUSTOMER = 14_048
 FOLDER = Path("demo")
@@ -45,7 +46,8 @@ class _Stopwatch:
 
 def demo() -> int:
     """Start a stack on a free port, make the report, download it, stop the stack, and tell how long each took."""
-    settings = read_settings()
+    target, settings = read_target("demo", OURS)
+    settings = settings.model_copy(update={"processes": 1, "worker_health_port": None})
     home = settings.home.absolute() / "demo"
     pdf = _target()
     port = free_port()
@@ -57,8 +59,8 @@ def demo() -> int:
             watch.lap("embedded server started")
         home.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(home / "reports", ignore_errors=True)  # or the second demo would find its report made already
-        worker = replace(workers_of(settings, server), count=1, log=home / "worker.log")
-        parts = [api_part(home / "api.log"), worker]
+        worker = replace(worker_part(settings, target, server), log=home / "worker.log")
+        parts = [api_part(target, server=server, log=home / "api.log"), worker]
         stack = Stack(parts, settings, server, restarts=0, changes=_changes(home, port))
         try:
             pdf.write_bytes(asyncio.run(_make_report(stack, base_url(_HOST, port), watch)))
@@ -76,7 +78,6 @@ def _changes(home: Path, port: int) -> Mapping[str, str | None]:
         "ARQWAY_HOST": _HOST,
         "ARQWAY_PORT": str(port),
         "ARQWAY_AUTH": "off",
-        "ARQWAY_JOBS": "arqway.workers.jobs:JOBS",
         "ARQWAY_QUEUES": "default",
         "ARQWAY_WORKER_HEALTH_PORT": None,
     }

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-from arqway.service.cli.errors import FAILED, CommandError
-from arqway.service.cli.output import say
 from arqway.service.cli.redis_server import embedded_server
-from arqway.service.cli.variables import read_settings
+from arqway.service.cli.terminal import FAILED, CommandError, say
+from arqway.service.cli.variables import read_settings, settings_of
 from arqway.service.settings import ServiceSettings
-from arqway.workers.contract.errors import ArqwayError, StoreUnavailable
-from arqway.workers.registry import load_registry
+from arqway.workers.contract.errors import ArqwayError, ConfigurationError, StoreUnavailable
+from arqway.workers.processes.inspection import Inspected, inspect_target
 from arqway.workers.store.connection import open_redis, store_errors
 
 FoundT = TypeVar("FoundT")
@@ -28,14 +27,21 @@ class _Wrong(Exception):  # noqa: N818 - a finding, not an error of ours
     """A check found what must be mended; the text says what and how."""
 
 
-def doctor() -> int:
+def doctor(target: str | None = None) -> int:
     """Run every check that makes sense, and tell by 0 or 1 whether all of them passed."""
     report = _Report()
     settings = report.check("settings", lambda: ("every variable can be used", read_settings()))
     if settings is None:
         return FAILED
+    name = target or settings.jobs
+    jobs: Inspected | ConfigurationError
+    try:
+        jobs = found = inspect_target(name)
+        settings = settings_of(found)
+    except ConfigurationError as error:
+        jobs = error
     report.check("home", lambda: _home(settings.home.absolute()))
-    report.check("jobs", lambda: _jobs(settings.jobs))
+    report.check("jobs", lambda: _jobs(name, jobs))
     with ExitStack() as resources:
         info = report.check("server", lambda: _server(settings, resources))
         if info is not None:
@@ -73,9 +79,10 @@ def _home(home: Path) -> tuple[str, Path]:
     return f"{home} can be written", home
 
 
-def _jobs(name: str) -> tuple[str, int]:
-    registry = load_registry(name)
-    return f"{name} has {', '.join(sorted(registry)) or 'no jobs'}", len(registry)
+def _jobs(name: str, found: Inspected | ConfigurationError) -> tuple[str, list[str]]:
+    if isinstance(found, ConfigurationError):
+        raise found
+    return f"{name} has {', '.join(found.kinds) or 'no jobs'}", found.kinds
 
 
 def _server(settings: ServiceSettings, resources: ExitStack) -> tuple[str, ServerInfo]:

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from arqway.service.cli.api_client import follow, open_api
-from arqway.service.cli.errors import FAILED
-from arqway.service.cli.output import say, say_table, warn
 from arqway.service.cli.progress import progress_view
+from arqway.service.cli.terminal import FAILED, say, say_table, warn
 from arqway.service.client import ArqwayClient, Job, RawJson, SubmitOptions, WaitTimeout
 from arqway.service.client.views import read_object
 

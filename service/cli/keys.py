@@ -5,9 +5,8 @@ import getpass
 import os
 from datetime import timedelta
 
-from arqway.service.cli.access import ask_redis
-from arqway.service.cli.errors import FAILED, WRONG_INPUT, CommandError
-from arqway.service.cli.output import moment, say, say_table, warn
+from arqway.service.cli.redis_server import ask_redis
+from arqway.service.cli.terminal import FAILED, WRONG_INPUT, CommandError, moment, say, say_table, warn
 from arqway.workers.client.access import Access, AuditEntry, FoundKey
 from arqway.workers.contract.api_key import Rate, Scope, is_key_name
 from arqway.workers.contract.keys import is_tenant_name

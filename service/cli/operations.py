@@ -1,16 +1,18 @@
-"""``arqway queues``, ``pause``, ``resume`` and ``dead``: what operators do, over HTTP."""
+"""What operators do, over HTTP: ``arqway queues``, ``pause``, ``resume``, ``dead``. And what they did: ``audit``."""
 
 from argparse import Namespace
 
-from arqway.service.cli.errors import WRONG_INPUT, CommandError
 from arqway.service.cli.jobs import ask_api
-from arqway.service.cli.output import say, say_table
+from arqway.service.cli.redis_server import ask_redis
+from arqway.service.cli.terminal import WRONG_INPUT, CommandError, moment, say, say_table
 from arqway.service.client import ArqwayClient
 from arqway.service.client.listing import JobFilter
 from arqway.service.client.operations import DeadGroup, Queue
+from arqway.workers.client.access import AuditEntry
 
 _QUEUES = ("QUEUE", "DUE", "OLDEST", "LATER", "RUNNING", "IN/S", "OUT/S", "FAILED", "WORKERS", "EMPTY IN", "PAUSED")
 _GROUPS = ("FINGERPRINT", "JOBS", "KIND", "CODE", "MESSAGE", "FIRST", "LATEST", "LATEST ID")
+_AUDIT = ("WHEN", "WHO", "KEY", "TENANT", "ACTION", "TARGET", "COUNT", "OUTCOME", "REQUEST")
 _FILTERS = ("fingerprint", "kind", "queue", "tag", "batch")
 _OF_A_REDRIVE = (*_FILTERS, "dry_run", "limit", "rate")
 _MESSAGE_CHARS = 60
@@ -47,6 +49,12 @@ def dead(arguments: Namespace) -> int:
     return 0
 
 
+def audit(last: int) -> int:
+    """Print the latest entries, the oldest of them first."""
+    say_table(_AUDIT, [_audit_row(entry) for entry in ask_redis(lambda access: access.audit.last(last))])
+    return 0
+
+
 def _redrive(arguments: Namespace) -> int:
     which = JobFilter(**{name: getattr(arguments, name) for name in _FILTERS})  # type: ignore[typeddict-item]
     how = {"dry_run": arguments.dry_run, "limit": arguments.limit, "rate": arguments.rate}
@@ -79,5 +87,10 @@ def _queue_row(queue: Queue) -> tuple[str, ...]:
 
 def _group_row(group: DeadGroup) -> tuple[str, ...]:
     message = group.failure.message[:_MESSAGE_CHARS]
-    times = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (group.first_at, group.latest_at)]
+    times = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (group.first_at, group.latest_at)]
     return group.fingerprint, str(group.jobs), group.kind, group.failure.code, message, *times, group.latest.id
+
+
+def _audit_row(entry: AuditEntry) -> tuple[str, ...]:
+    who = (moment(entry.at_ms), entry.name, entry.key_id, entry.tenant)
+    return (*who, entry.action, entry.target, str(entry.count), entry.outcome, entry.request_id)

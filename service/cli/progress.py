@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from arqway.service.cli.api_client import Show
-from arqway.service.cli.output import say
+from arqway.service.cli.terminal import say
 from arqway.service.client import Job
 
 

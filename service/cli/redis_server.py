@@ -1,19 +1,24 @@
-"""The Redis that a command runs on: the one in ``REDIS_URL``, else the embedded server of the home."""
+"""The Redis that a command runs on, or asks: the one in ``REDIS_URL``, else the embedded server of the home."""
 
+import asyncio
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from arqway.service.cli.errors import WRONG_INPUT, CommandError
-from arqway.service.cli.output import warn
+from arqway.service.cli.terminal import WRONG_INPUT, CommandError, warn
+from arqway.service.cli.variables import read_settings
 from arqway.service.settings import ServiceSettings
-from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.client.access import Access, open_access
+from arqway.workers.contract.errors import ConfigurationError, StoreUnavailable
 from arqway.workers.processes.embedded import EmbeddedServer
+from arqway.workers.settings import Settings
+
+AnswerT = TypeVar("AnswerT")
 
 
 @contextmanager
@@ -42,6 +47,24 @@ def embedded_server(home: Path, *, share: bool) -> Iterator[EmbeddedServer]:
 def on_server(settings: ServiceSettings, server: EmbeddedServer | None) -> ServiceSettings:
     """Return ``settings`` with the address of ``server``, if there is one."""
     return settings if server is None else settings.model_copy(update={"redis_url": SecretStr(server.url)})
+
+
+def ask_redis(question: Callable[[Access], Awaitable[AnswerT]]) -> AnswerT:
+    """Return the answer. Raises CommandError if Redis does not give one."""
+    settings = read_settings()
+    with ExitStack() as resources:
+        server = None
+        if settings.redis_url is None:
+            server = resources.enter_context(embedded_server(settings.home, share=True))
+        try:
+            return asyncio.run(_ask(on_server(settings, server), question))
+        except StoreUnavailable as error:
+            raise CommandError(f"Redis does not answer: {error.__cause__}") from None
+
+
+async def _ask(settings: Settings, question: Callable[[Access], Awaitable[AnswerT]]) -> AnswerT:
+    async with open_access(settings) as access:
+        return await question(access)
 
 
 @contextmanager

@@ -5,17 +5,15 @@ import os
 import signal
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from arqway.service.cli.errors import CommandError
+from arqway.service.cli.reload import Reloader
+from arqway.service.cli.terminal import CommandError, warn
 from arqway.workers.processes.embedded import EmbeddedServer
 from arqway.workers.processes.supervisor import Part, Supervisor
-from arqway.workers.processes.workers import worker_part
 
 if TYPE_CHECKING:
     from arqway.service.settings import ServiceSettings
-
-__all__ = ["Stack", "StopRequested", "api_part", "workers_of"]
 
 ResultT = TypeVar("ResultT")
 
@@ -27,15 +25,20 @@ class StopRequested(Exception):  # noqa: N818 - a request, not an error
     """Somebody pressed Ctrl-C or sent SIGTERM."""
 
 
-def api_part(log: Path | None = None) -> Part:
-    """Return the API; its output goes to ``log``, if given."""
-    return Part(name="API", command=lambda _: ("-m", "arqway.service.cli", "api"), log=log)
+def api_part(
+    target: str, *, port: int | None = None, server: EmbeddedServer | None = None, log: Path | None = None
+) -> Part:
+    """Return the API.
 
-
-def workers_of(settings: "ServiceSettings", server: EmbeddedServer | None) -> Part:
-    """Return the worker processes that ``settings`` ask for, on the embedded server or on that of ``REDIS_URL``."""
-    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
-    return worker_part(settings, server.url if server else url)
+    Args:
+        target: Whose jobs it accepts.
+        port: Instead of the one in the settings.
+        server: The embedded server, which wins over the settings.
+        log: The file that its output goes to; without it that is this process's own.
+    """
+    options = {"--port": port, "--redis-url": server and server.url}
+    given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
+    return Part(name="API", command=lambda _: ("-m", "arqway.service.cli", "api", target, *given), log=log)
 
 
 class Stack:
@@ -43,11 +46,12 @@ class Stack:
 
     Args:
         parts: What to run.
-        settings: Of this process; the children read the same, from the environment.
+        settings: Those that the children will find, too.
         server: The embedded server they use, if any. One that is owned here must live as long as they do.
         restarts: How often in a row a process that dies at once is started again; None: for ever; 0: the end of any
             process is the end of all.
         changes: Environment variables that differ for the children; None: unset.
+        reloader: Replaces the processes when their code has changed.
     """
 
     def __init__(
@@ -58,8 +62,9 @@ class Stack:
         *,
         restarts: int | None,
         changes: Mapping[str, str | None] | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
-        variables = {**os.environ, **(changes or {}), **({"REDIS_URL": server.url} if server else {})}
+        variables = {**os.environ, **(changes or {})}
         self._supervisor = Supervisor(
             parts,
             environment={name: value for name, value in variables.items() if value is not None},
@@ -68,15 +73,21 @@ class Stack:
         )
         self._server = server if server and server.owned else None
         self._stopping = asyncio.Event()
+        self._reloader = reloader
+        self._reloading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         for stop_signal in _STOP_SIGNALS:
             if signal.getsignal(stop_signal) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
-                asyncio.get_running_loop().add_signal_handler(stop_signal, self._on_signal)
+                asyncio.get_running_loop().add_signal_handler(stop_signal, self._on_signal, stop_signal)
         await self._supervisor.__aenter__()
+        if self._reloader is not None:
+            self._reloading = asyncio.create_task(self._reloader.run(self._supervisor))
         return self
 
     async def __aexit__(self, *ending: Any) -> None:
+        if self._reloading is not None:
+            self._reloading.cancel()
         await self._supervisor.__aexit__(*ending)
 
     async def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -104,7 +115,7 @@ class Stack:
         """Raise when a signal has come, or the stack cannot go on."""
         stopping = asyncio.create_task(self._stopping.wait())
         server = asyncio.create_task(self._server_end())
-        failure = asyncio.create_task(self._supervisor.failure())
+        failure = asyncio.create_task(self._failure())
         everything: list[asyncio.Task[Any]] = [stopping, server, failure]
         try:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +123,7 @@ class Stack:
                 raise StopRequested
             if server.done():
                 raise CommandError("the embedded server has ended, so everything stops")
-            raise CommandError(failure.result())
+            failure.result()
         finally:
             for pending in everything:
                 pending.cancel()
@@ -121,7 +132,16 @@ class Stack:
         while self._server is None or self._server.is_running():  # noqa: ASYNC110 - an adopted server is no child
             await asyncio.sleep(_LOOK_AT_SERVER_EVERY_S)
 
-    def _on_signal(self) -> None:
+    async def _failure(self) -> NoReturn:
+        while True:
+            reason = await self._supervisor.failure()
+            if self._reloader is None or not self._reloader.watches:
+                raise CommandError(f"{reason}, so everything stops")
+            warn(f"{reason}; it is started again when a file changes")
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP and self._reloader is not None and self._reloader.hang_up():
+            return
         if self._stopping.is_set():
             self._supervisor.hurry()
         self._stopping.set()

@@ -4,15 +4,16 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from arqway.service.cli.addresses import base_url, free_port, refuse_taken_port
 from arqway.service.cli.api_client import until_ready
-from arqway.service.cli.exposure import refuse_exposure, refuse_locked_door
-from arqway.service.cli.output import say
+from arqway.service.cli.listening import base_url, free_port, refuse_exposure, refuse_locked_door, refuse_taken_port
 from arqway.service.cli.redis_server import embedded_server
-from arqway.service.cli.stack import Stack, StopRequested, api_part, workers_of
-from arqway.service.cli.variables import read_settings
+from arqway.service.cli.reload import Reloader
+from arqway.service.cli.stack import Stack, StopRequested, api_part
+from arqway.service.cli.terminal import say
+from arqway.service.cli.variables import read_target
 from arqway.workers.logs import configure_logs
 from arqway.workers.processes.embedded import EmbeddedServer
+from arqway.workers.processes.workers import worker_part
 
 if TYPE_CHECKING:
     from arqway.service.settings import ServiceSettings
@@ -22,9 +23,10 @@ _RESTARTS = 5
 """In a row, of a process that dies at once; then there is something for a person to mend."""
 
 
-def up() -> int:
+def up(target: str | None = None, *, reload: bool = False) -> int:
     """Run everything; Ctrl-C and SIGTERM are the wished-for end, so they give 0."""
-    settings = read_settings()
+    target, settings = read_target("up", target)
+    reloader = Reloader(target, watches=True) if reload else None
     configure_logs(settings.log_level, settings.log_format)
     port = settings.port or free_port()
     refuse_taken_port(settings.host, port)
@@ -34,15 +36,15 @@ def up() -> int:
         if settings.redis_url is None:
             server = resources.enter_context(embedded_server(settings.home, share=False))
         refuse_locked_door(settings, server)
-        asyncio.run(_serve(settings, port, server))
+        parts = [api_part(target, port=port, server=server), worker_part(settings, target, server)]
+        stack = Stack(parts, settings, server, restarts=_RESTARTS, reloader=reloader)
+        asyncio.run(_serve(stack, base_url(settings.host, port), settings, server))
     say("Everything has stopped.")
     return 0
 
 
-async def _serve(settings: "ServiceSettings", port: int, server: EmbeddedServer | None) -> None:
-    url = base_url(settings.host, port)
-    parts = [api_part(), workers_of(settings, server)]
-    async with Stack(parts, settings, server, restarts=_RESTARTS, changes={"ARQWAY_PORT": str(port)}) as stack:
+async def _serve(stack: Stack, url: str, settings: "ServiceSettings", server: EmbeddedServer | None) -> None:
+    async with stack:
         try:
             await stack.run(until_ready(url, READY_WITHIN_S))
             _announce(url, settings, server)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
-from arqway.service.cli.errors import WRONG_INPUT, CommandError
+from arqway.service.cli.terminal import WRONG_INPUT, CommandError
 from arqway.workers.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from arqway.service.settings import ServiceSettings
+    from arqway.workers.processes.inspection import Inspected
 
 _PREFIX = "ARQWAY_"
 _OF_TESTS_PREFIX = "ARQWAY_TEST_"
@@ -28,6 +29,35 @@ def read_settings() -> "ServiceSettings":
         return settings.read_settings(ServiceSettings)
     except ConfigurationError as error:
         raise CommandError(str(error), WRONG_INPUT) from None
+
+
+def read_target(command: str, target: str | None) -> "tuple[str, ServiceSettings]":
+    """Return the name of what a command runs, and the settings of the processes that will run it.
+
+    Raises:
+        CommandError: It cannot be loaded, or a setting cannot be used; told before any process is started.
+    """
+    from arqway.workers.processes.inspection import inspect_target
+
+    name, speaker = target or read_settings().jobs, f"arqway {command}"
+    try:
+        found = inspect_target(name)
+        settings = settings_of(found)
+    except ConfigurationError as error:
+        raise CommandError(str(error), WRONG_INPUT, speaker=speaker) from None
+    if not found.kinds and command != "api":
+        raise CommandError(f"{name} has no jobs, so there is nothing to run", WRONG_INPUT, speaker=speaker)
+    return name, settings
+
+
+def settings_of(target: "Inspected") -> "ServiceSettings":
+    """Return the settings that a target brings, and the environment's for what it does not say."""
+    from arqway.service.settings import ServiceSettings
+    from arqway.workers.settings import read_settings
+
+    brought = target.settings or {}
+    known = {name: value for name, value in brought.items() if name in ServiceSettings.model_fields}
+    return read_settings(ServiceSettings, **known)
 
 
 def refuse_unknown_variables(environment: Iterable[str]) -> None:

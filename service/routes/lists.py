@@ -30,16 +30,18 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: JobState | None = Field(None, description="Their state now")
-    kind: str | None = Field(None, max_length=200, description="Their kind", examples=["report.generate"])
-    queue: str | None = Field(None, max_length=200, description="The queue that they are in, or were in")
-    tag: str | None = Field(None, max_length=128, description="One of their tags", examples=["march"])
-    batch: str | None = Field(None, max_length=128, description="The id of their batch")
-    fingerprint: str | None = Field(None, max_length=64, description="Of the failure; the last to fail comes first")
-    created_from: Moment | None = Field(None, description="Accepted at this moment or later")
-    created_to: Moment | None = Field(None, description="Accepted at this moment or earlier")
-    limit: int = Field(50, ge=1, le=200, description="Jobs on a page, at most")
-    cursor: str | None = Field(None, max_length=1000, description="`next` of the page before")
+    state: JobState | None = Field(default=None, description="Their state now")
+    kind: str | None = Field(default=None, max_length=200, description="Their kind", examples=["report.generate"])
+    queue: str | None = Field(default=None, max_length=200, description="The queue that they are in, or were in")
+    tag: str | None = Field(default=None, max_length=128, description="One of their tags", examples=["march"])
+    batch: str | None = Field(default=None, max_length=128, description="The id of their batch")
+    fingerprint: str | None = Field(
+        default=None, max_length=64, description="Of the failure; the last to fail comes first"
+    )
+    created_from: Moment | None = Field(default=None, description="Accepted at this moment or later")
+    created_to: Moment | None = Field(default=None, description="Accepted at this moment or earlier")
+    limit: int = Field(default=50, ge=1, le=200, description="Jobs on a page, at most")
+    cursor: str | None = Field(default=None, max_length=1000, description="`next` of the page before")
 
     def job_filter(self) -> JobFilter:
         """Return it as the list takes it."""

@@ -50,9 +50,11 @@ class RedriveRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     filter: RedriveFilter = Field(default_factory=RedriveFilter, description="Without one: all of them")
-    dry_run: bool = Field(False, description="Only count")
-    limit: int = Field(REDRIVE_MAX, ge=1, le=REDRIVE_MAX, description="So many at most, the latest first")
-    rate: float | None = Field(None, ge=0.001, le=100_000, description="Jobs a second that become due; else all")
+    dry_run: bool = Field(default=False, description="Only count")
+    limit: int = Field(default=REDRIVE_MAX, ge=1, le=REDRIVE_MAX, description="So many at most, the latest first")
+    rate: float | None = Field(
+        default=None, ge=0.001, le=100_000, description="Jobs a second that become due; else all"
+    )
 
 
 class RedriveView(TypedDict):

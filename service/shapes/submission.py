@@ -23,16 +23,16 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     delay: float | None = Field(
-        None, ge=0, le=_LONGEST_DELAY_S, description="Start no sooner than so many seconds from now"
+        default=None, ge=0, le=_LONGEST_DELAY_S, description="Start no sooner than so many seconds from now"
     )
-    run_at: Moment | None = Field(None, description="Start no sooner than this moment; not with `delay`")
-    queue: str | None = Field(None, description="One of the queues that the kind allows")
+    run_at: Moment | None = Field(default=None, description="Start no sooner than this moment; not with `delay`")
+    queue: str | None = Field(default=None, description="One of the queues that the kind allows")
     unique_key: Word | None = Field(
-        None, description=f"Refused while another job of this kind with this key is not final; {_WORD}"
+        default=None, description=f"Refused while another job of this kind with this key is not final; {_WORD}"
     )
-    deadline: Moment | None = Field(None, description="No attempt begins or goes on after this moment")
+    deadline: Moment | None = Field(default=None, description="No attempt begins or goes on after this moment")
     callback_url: str | None = Field(
-        None,
+        default=None,
         max_length=URL_CHARS,
         description="Where to tell of the job's end, by a signed webhook; begins with `https://`",
         examples=["https://example.com/hook"],
@@ -62,7 +62,7 @@ class Options(BaseModel):
 class QueryOptions(Options):
     """The options as query parameters."""
 
-    tag: Tags = Field([], description=f"A word to find the job by; may be repeated; {_WORD}")
+    tag: Tags = Field(default=[], description=f"A word to find the job by; may be repeated; {_WORD}")
 
     def submit_options(self) -> SubmitOptions:
         """Return them as the queue takes them."""
@@ -72,7 +72,7 @@ class QueryOptions(Options):
 def query_options(queues: Sequence[str]) -> type[QueryOptions]:
     """Return the options of a kind that may go to these queues, for the OpenAPI document."""
     names: Any = Literal[tuple(queues)]
-    queue = Field(None, description=QueryOptions.model_fields["queue"].description)
+    queue = Field(default=None, description=QueryOptions.model_fields["queue"].description)
     return create_model("QueryOptions", __base__=QueryOptions, queue=(names | None, queue))
 
 
@@ -83,7 +83,7 @@ class BatchJob(Options):
 
     kind: str = Field(description="Its kind", examples=["report.generate"])
     payload: JsonValue = Field(description="What the kind takes", examples=[{"user_id": 14048}])
-    tags: Tags = Field([], description=f"Words to find the job by; {_WORD}")
+    tags: Tags = Field(default=[], description=f"Words to find the job by; {_WORD}")
 
     def submit_options(self) -> SubmitOptions:
         """Return them as the queue takes them."""
@@ -99,4 +99,4 @@ class BatchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     jobs: list[BatchJob] = Field(min_length=1, max_length=1000)
-    atomic: bool = Field(False, description="Accept all of them or none; else each that can be")
+    atomic: bool = Field(default=False, description="Accept all of them or none; else each that can be")

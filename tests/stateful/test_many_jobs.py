@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from pydantic import SecretStr
 from redis import Redis
 
 from arqway.workers.client import JobFilter, JobQueue, Listing
@@ -76,7 +77,7 @@ class ManyJobs(RuleBasedStateMachine):
         self.raw.flushall()
         self.store = JobStore(self.redis, clock=lambda: self.now_ms)
         self.fleet = Fleet(self.redis, clock=lambda: self.now_ms)
-        self.queue = JobQueue(self.store, Registry([]), Settings(redis_url=url))
+        self.queue = JobQueue(self.store, Registry([]), Settings(redis_url=SecretStr(url)))
         self.ledger = Ledger()
         self.claims: list[Claim] = []
         self.made = 0

@@ -2,6 +2,6 @@
 
 from arqway import Registry
 from arqway.workers.jobs.report.generate import generate_report
-from arqway.workers.jobs.report.resources import open_report_resources
+from arqway.workers.jobs.report.resources import NEEDS, open_report_resources
 
-JOBS = Registry([generate_report], resources=open_report_resources)
+JOBS = Registry([generate_report], resources=open_report_resources, needs=NEEDS)

@@ -49,7 +49,7 @@ def arq_worker_part(name: str, settings: Settings, *, fail_pickled: bool) -> Par
 
 
 def _ask(name: str) -> ArqQueues:
-    command = [sys.executable, "-m", "arqway.workers", "--arq", name, "--describe"]
+    command = [sys.executable, "-P", "-m", "arqway.workers", "--arq", name, "--describe"]
     asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if asked.returncode == MISCONFIGURED:
         reason = asked.stderr.rstrip().rpartition("\n")[2]

@@ -49,7 +49,8 @@ class Part:
         name: What people call one of them.
         command: Gives the arguments of Python for a start. ``--lifeline FD`` is added to them.
         count: How many run side by side.
-        environment: Variables that differ for a start.
+        overlap: Whether a new process may run while the one that it replaces still stops; not where both would listen
+            on the same port.
         lost: Takes care of what a start leaves that ended by a signal or with an error's exit code.
         log: File that gets the output; without it that is this process's own.
         ends: Whether a start that ends with exit code 0 has done its work, as in a burst, and is followed by no other.
@@ -58,7 +59,7 @@ class Part:
     name: str
     command: Callable[[Start], Sequence[str]]
     count: int = 1
-    environment: Callable[[Start], Mapping[str, str]] = lambda _: {}
+    overlap: bool = False
     lost: Callable[[Start], Awaitable[None]] = _nothing
     log: Path | None = None
     ends: bool = False
@@ -67,10 +68,15 @@ class Part:
 class _Place:
     """Where a process of a part runs, and after its death the next."""
 
-    def __init__(self, part: Part, number: int) -> None:
+    keeper: "asyncio.Task[None]"
+    farewell: "asyncio.Task[None] | None" = None
+    """Ends the process; None: it is to be kept."""
+
+    def __init__(self, part: Part, start: Start) -> None:
         self.part = part
         self.process: Process | None = None
-        self.start = Start(number, 0)
+        self.start = start
+        self.leaving = asyncio.Event()
         self.deaths = 0
         """In a row, each at once after the start."""
         self.done = False
@@ -85,6 +91,11 @@ class _Place:
         at_once = lived_s < _AT_ONCE_S
         self.deaths = self.deaths + 1 if at_once else 1
         self.misconfigured = at_once and code == MISCONFIGURED and self.misconfigured is not False
+
+    def signal(self, number: Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                self.process.send_signal(number)
 
 
 class Supervisor:
@@ -101,21 +112,22 @@ class Supervisor:
     def __init__(
         self, parts: Sequence[Part], *, environment: Mapping[str, str], stop_within_s: float, restarts: int | None
     ) -> None:
-        self._places = [_Place(part, number) for part in parts for number in range(1, part.count + 1)]
+        self._parts = parts
+        self._places: list[_Place] = []
         self._environment = environment
         self._stop_within_s = stop_within_s
         self._restarts = restarts
-        self._keepers: list[asyncio.Task[None]] = []
         self._care: set[asyncio.Task[None]] = set()
-        self._stopping = asyncio.Event()
+        self._stopping = self._hurried = False
         self._hurried_twice = asyncio.Event()
-        self._hurried = False
         self._hopeless: asyncio.Queue[str] = asyncio.Queue()
         self._done = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._lifeline, self._lifeline_held = os.pipe()
-        self._keepers = [asyncio.create_task(self._keep(place)) for place in self._places]
+        for part in self._parts:
+            for number in range(1, part.count + 1):
+                self._add(_Place(part, Start(number, 0)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -129,22 +141,40 @@ class Supervisor:
         """Return once every process has done its work; never, where there are parts whose work has no end."""
         await self._done.wait()
 
+    def replace(self) -> None:
+        """Start a new process in every place, and ask the old one to stop in order; nothing where all of it stops.
+
+        A process that was given up on is started again, too.
+        """
+        if self._stopping:
+            return
+        for place in [kept for kept in self._places if kept.farewell is None]:
+            self._see_off(place)
+            self._add(_Place(place.part, place.start), None if place.part.overlap else place)
+
     def hurry(self) -> None:
         """Ask the processes, which were asked to stop, to do so at once; asked again, kill them."""
         if self._hurried:
             self._hurried_twice.set()
-        elif self._stopping.is_set():
+        elif self._stopping:
             self._hurried = True
-            self._signal_all(SIGINT)
+            for place in self._places:
+                place.signal(SIGINT)
 
-    async def _keep(self, place: _Place) -> None:
+    def _add(self, place: _Place, after: _Place | None = None) -> None:
+        place.keeper = asyncio.create_task(self._keep(place, after))
+        self._places.append(place)
+
+    async def _keep(self, place: _Place, after: _Place | None) -> None:
+        if after is not None:
+            await asyncio.wait([after.keeper])
         backoff = Backoff(cap_s=_LONGEST_WAIT_S)
-        while not self._stopping.is_set():
+        while not place.leaving.is_set():
             started_s = time.monotonic()
             code = await self._run(place)
             lived_s = time.monotonic() - started_s
             place.ended(code, lived_s)
-            if self._stopping.is_set():
+            if place.leaving.is_set():
                 return
             if code == 0 and place.part.ends:
                 place.done = True
@@ -163,18 +193,18 @@ class Supervisor:
         logger.warning("A process has ended and is started again", extra=extra)
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                await self._stopping.wait()
+                await place.leaving.wait()
 
     def _despair(self, place: _Place, code: int) -> str | None:
-        name = place.part.name
-        if all(other.misconfigured for other in self._places if other.part is place.part):
-            reason = f"every start of the {name} has ended with exit code {code}, which no other start can mend"
+        part = place.part
+        if all(other.misconfigured for other in self._places if other.part is part and other.farewell is None):
+            reason = f"every start of the {part.name} has ended with exit code {code}, which no other start can mend"
         elif self._restarts is not None and place.deaths > self._restarts:
             often = f", {place.deaths} times in a row" if place.deaths > 1 else ""
             reason = f"the {place.name} {_ending(code)}{often}"
         else:
             return None
-        return f"{reason}, so everything stops" + (f" (see {place.part.log})" if place.part.log else "")
+        return f"{reason} (see {part.log})" if part.log else reason
 
     async def _run(self, place: _Place) -> int:
         """Start the process, and return its exit code when it has ended."""
@@ -184,7 +214,7 @@ class Supervisor:
         except OSError as error:
             logger.error("A process cannot be started", extra={"part": place.name, "cause": str(error)})  # noqa: TRY400
             return 1
-        if self._stopping.is_set():
+        if place.leaving.is_set():
             place.process.terminate()
         code = await place.process.wait()
         if code != 0:
@@ -199,11 +229,12 @@ class Supervisor:
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # or a file in the current folder would take the place of ours, or of a library's
                 *(*part.command(start), "--lifeline", str(self._lifeline)),
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**self._environment, **part.environment(start)},
+                env=self._environment,
                 pass_fds=(self._lifeline,),
                 process_group=0,  # Ctrl-C reaches this process only, which stops the others in order
             )
@@ -223,31 +254,32 @@ class Supervisor:
         self._care.add(task)
         task.add_done_callback(self._care.discard)
 
-    def _signal_all(self, number: Signals) -> None:
-        for place in self._places:
-            if place.process is not None and place.process.returncode is None:
-                with suppress(ProcessLookupError):
-                    place.process.send_signal(number)
+    def _see_off(self, place: _Place) -> "asyncio.Task[None]":
+        """Ask the process of a place to stop; return what waits for that, and kills it if it takes too long."""
+        if place.farewell is None:
+            place.leaving.set()
+            place.signal(SIGTERM)
+            place.farewell = asyncio.create_task(self._await_end(place))
+        return place.farewell
+
+    async def _await_end(self, place: _Place) -> None:
+        impatient = asyncio.create_task(self._hurried_twice.wait())
+        done = asyncio.FIRST_COMPLETED
+        await asyncio.wait([place.keeper, impatient], timeout=self._stop_within_s, return_when=done)
+        impatient.cancel()
+        if place.process is not None and place.process.returncode is None:
+            logger.warning("A process did not stop in time and is killed", extra={"part": place.name})
+            os.killpg(place.process.pid, SIGKILL)  # with its own children
+        await place.keeper
+        self._places.remove(place)
 
     async def _stop(self) -> None:
         """Ask every process to stop, wait, and kill those that do not."""
-        self._stopping.set()
-        self._signal_all(SIGTERM)
-        ended = asyncio.create_task(self._all_ended())
-        impatient = asyncio.create_task(self._hurried_twice.wait())
-        await asyncio.wait([ended, impatient], timeout=self._stop_within_s, return_when=asyncio.FIRST_COMPLETED)
-        for place in self._places:
-            if place.process is not None and place.process.returncode is None:
-                logger.warning("A process did not stop in time and is killed", extra={"part": place.name})
-                os.killpg(place.process.pid, SIGKILL)  # with its own children
-        await ended
-        impatient.cancel()
+        self._stopping = True
+        await asyncio.gather(*map(self._see_off, self._places))
         await self._finish_care()
         os.close(self._lifeline)
         os.close(self._lifeline_held)
-
-    async def _all_ended(self) -> None:
-        await asyncio.gather(*self._keepers)
 
     async def _finish_care(self) -> None:
         if self._care:

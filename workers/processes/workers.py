@@ -5,11 +5,12 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.processes.embedded import EmbeddedServer
 from arqway.workers.processes.supervisor import Part, Start
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis
@@ -23,8 +24,15 @@ _LOOKS_AFTER_S = (0.0, 0.25)
 """A claim that the dead worker had sent may still have been on its way at the first look."""
 
 
-def worker_part(settings: Settings, redis_url: str) -> Part:
-    """Return the worker processes that ``settings`` ask for, on the server at ``redis_url``."""
+def worker_part(settings: Settings, target: str, server: EmbeddedServer | None = None) -> Part:
+    """Return the worker processes that ``settings`` ask for.
+
+    Args:
+        settings: Those that the processes will find, too.
+        target: What they run.
+        server: The embedded server they use, if any; it wins over ``redis_url``.
+    """
+    redis_url = server.url if server else settings.redis_url.get_secret_value() if settings.redis_url else ""
 
     @asynccontextmanager
     async def open_fleet() -> AsyncIterator[Fleet]:
@@ -34,7 +42,8 @@ def worker_part(settings: Settings, redis_url: str) -> Part:
         finally:
             await redis.aclose(close_connection_pool=True)
 
-    return part_of(settings, open_fleet, settings.served_queues)
+    own = ("--redis-url", server.url) if server else ()
+    return part_of(settings, open_fleet, settings.served_queues, target, *own)
 
 
 def part_of(
@@ -54,6 +63,11 @@ def part_of(
     def name(start: Start) -> str:
         return f"{supervisor}:{start.place}.{start.generation}"
 
+    def command(start: Start) -> Sequence[str]:
+        first = settings.worker_health_port
+        health = ("--health-port", str(first + start.place - 1)) if first else ()
+        return ("-m", "arqway.workers", *arguments, "--id", name(start), *health)
+
     async def release(start: Start) -> None:
         with suppress(TimeoutError):  # the leases have run out meanwhile
             async with asyncio.timeout(settings.lease_s), open_fleet() as fleet:
@@ -61,19 +75,12 @@ def part_of(
 
     return Part(
         name="worker",
-        command=lambda start: ("-m", "arqway.workers", *arguments, "--id", name(start)),
+        command=command,
         count=settings.processes,
-        environment=lambda start: _health_port(settings, start),
+        overlap=not settings.worker_health_port,
         lost=release,
         ends=ends,
     )
-
-
-def _health_port(settings: Settings, start: Start) -> Mapping[str, str]:
-    """Give each process a health port of its own, one after the other."""
-    if not settings.worker_health_port:
-        return {}
-    return {"ARQWAY_WORKER_HEALTH_PORT": str(settings.worker_health_port + start.place - 1)}
 
 
 async def release_leases(worker_id: str, fleet: Fleet, queues: Sequence[str], lease_ms: int) -> None:

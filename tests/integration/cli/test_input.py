@@ -35,7 +35,9 @@ def refusal(capsys: Captured, *arguments: str) -> str:
         (["status"], "the following arguments are required: ID"),
         (["status", "id", "--url", "localhost:8000"], "does not start with http:// or https://"),
         (["watch", "id", "--url"], "argument --url: expected one argument"),
-        (["up", "--port", "80"], "unrecognized arguments: --port 80"),
+        (["up", "--port"], "unrecognized arguments: --port"),
+        (["up", "80"], "argument TARGET: '80' is not package.module:NAME"),
+        (["worker", "shop.jobs"], "argument TARGET: 'shop.jobs' is not package.module:NAME"),
     ],
 )
 def test_bad_input_is_told_in_one_line(capsys: Captured, arguments: list[str], reason: str) -> None:

@@ -214,7 +214,7 @@ async def test_the_client_commands_send_the_key(settings: Settings, monkeypatch:
     async with served(create_app(locked, JOBS), locked) as server:
 
         def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-            call = [sys.executable, "-m", "arqway.service.cli", *arguments, "--url", server.url]
+            call = [sys.executable, "-P", "-m", "arqway.service.cli", *arguments, "--url", server.url]
             return subprocess.run(call, capture_output=True, text=True, check=False)
 
         submitted = await asyncio.to_thread(command, "submit", "test.sum", "[1]")

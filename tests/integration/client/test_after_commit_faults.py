@@ -31,7 +31,7 @@ async def test_what_redis_is_not_asked_for_is_refused_at_once(jobs: JobQueue, en
     """A wrong payload and wrong options, before the commit; nothing of them is held."""
     with Session(engine) as session:
         with pytest.raises(InvalidPayload):
-            await jobs.submit(double, Number.model_construct(value="x"), after_commit=session)  # type: ignore[arg-type]
+            await jobs.submit(double, Number.model_construct(value="x"), after_commit=session)
         for wrong in ({"tags": ["no tag"]}, {"queue": "other"}, {"callback_url": "https://shop.example"}):
             with pytest.raises(InvalidSubmission):
                 await hold(jobs, session, **wrong)

@@ -161,7 +161,7 @@ async def test_what_cannot_be_submitted_is_refused(run_worker: RunWorker, open_j
             ctx.submit(double, Number(value=1), unique_key="k"),
             ctx.submit(double, Number(value=1), job_id="other", key="other"),
             ctx.submit(double, Number(value=1), tags=["no tag"]),
-            ctx.submit(double, Number.model_construct(value="x")),  # type: ignore[arg-type]
+            ctx.submit(double, Number.model_construct(value="x")),
         ]
         for attempt in attempts:
             try:

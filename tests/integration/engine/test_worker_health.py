@@ -11,6 +11,7 @@ from signal import SIGTERM
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from arqway import Registry
 from arqway.workers.engine import vitals
@@ -114,9 +115,7 @@ async def test_a_worker_without_redis_is_alive_and_not_ready(
     monkeypatch.setattr(vitals, "_CLAIM_WITHIN_S", 0.5)
     caplog.set_level("INFO")
     with valkey() as server:
-        own = settings.model_copy(
-            update={"redis_url": Settings(redis_url=server.url).redis_url, "worker_health_port": 0}
-        )
+        own = settings.model_copy(update={"redis_url": SecretStr(server.url), "worker_health_port": 0})
         async with running_worker(Registry([double]), own):
             port = await health_port(caplog)
             await answers(port, "/readyz", OK)

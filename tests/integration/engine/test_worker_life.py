@@ -5,6 +5,7 @@ import time
 from signal import Signals
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
 from arqway import JobContext, JobState, Registry, job
@@ -159,7 +160,7 @@ async def test_redis_away_is_weather(settings: Settings) -> None:
 
     registry = Registry([patient, double])
     with valkey() as server:
-        own = settings.model_copy(update={"redis_url": Settings(redis_url=server.url).redis_url, "lease_s": 30.0})
+        own = settings.model_copy(update={"redis_url": SecretStr(server.url), "lease_s": 30.0})
         async with running_worker(registry, own), open_queue(own, registry) as jobs:
             accepted = await jobs.submit(patient, Empty())
             await begun.wait()

@@ -32,7 +32,7 @@ def start(**variables: str) -> "subprocess.Popen[str]":
         ({}, "REDIS_URL"),
         ({"REDIS_URL": "http://x"}, "REDIS_URL"),
         ({"REDIS_URL": NOWHERE, "ARQWAY_PORT": "99999"}, "ARQWAY_PORT"),
-        ({"REDIS_URL": NOWHERE, "ARQWAY_JOBS": "no.such:JOBS"}, "ARQWAY_JOBS"),
+        ({"REDIS_URL": NOWHERE, "ARQWAY_JOBS": "no.such:JOBS"}, "no.such:JOBS"),
         ({"REDIS_URL": NOWHERE, "ARQWAY_CORS_ORIGINS": "not json"}, "ARQWAY_CORS_ORIGINS"),
         ({"REDIS_URL": NOWHERE, "ARQWAY_HOST": "no.such.host.invalid"}, "no.such.host.invalid"),
     ],

@@ -20,10 +20,26 @@ from tests.support.waiting import wait_until
 LEASE_MS = 10_000
 STARTED_AGAIN = "A process has ended and is started again"
 _DIES = """
-import os, pathlib
-with pathlib.Path(__file__).with_name("starts").open("a") as file:
-    print(os.getpid(), file=file)
-os._exit(3)
+import os, pathlib, sys
+from arqway.workers.jobs import JOBS
+if "--id" in sys.argv:  # in a worker process, not where the module is only looked at
+    with pathlib.Path(__file__).with_name("starts").open("a") as file:
+        print(os.getpid(), file=file)
+    os._exit(3)
+"""
+
+_UNFIT = """
+from contextlib import asynccontextmanager
+from arqway import Registry
+from arqway.workers.contract.errors import ConfigurationError
+from tests.support.fleet import hold
+
+@asynccontextmanager
+async def open_pen():
+    raise ConfigurationError("there is no pen")
+    yield
+
+JOBS = Registry([hold], resources=open_pen)
 """
 
 
@@ -52,9 +68,10 @@ async def test_a_process_that_dies_at_once_is_started_again_with_growing_pauses(
 
 async def test_a_configuration_that_cannot_work_ends_it(tmp_path: Path, redis_url: str) -> None:
     """Where every process says so at its start, the reason and the end are told, and the exit code is 1."""
-    with supervised(tmp_path, redis_url, "--processes", "2", jobs="no_such_package:JOBS") as command:
+    (tmp_path / "unfit.py").write_text(_UNFIT)
+    with supervised(tmp_path, redis_url, "--processes", "2", jobs="unfit:JOBS") as command:
         assert await command.ends() == 1
-    assert "ARQWAY_JOBS=no_such_package:JOBS cannot be loaded" in command.output
+    assert "arqway worker: there is no pen" in command.output
     assert "arqway: every start of the worker has ended with exit code 2" in command.output
 
 

@@ -7,6 +7,7 @@ from signal import Signals
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
 from arqway import JobState
@@ -86,7 +87,7 @@ async def test_a_stopping_worker_hands_a_delivery_back(hooked: Settings) -> None
 async def test_a_stopping_worker_writes_what_became_of_its_deliveries(hooked: Settings) -> None:
     """Also where Redis is away for a moment: the worker does not go before that is written."""
     with valkey() as server:
-        own = hooked.model_copy(update={"redis_url": Settings(redis_url=server.url).redis_url, "lease_s": 30.0})
+        own = hooked.model_copy(update={"redis_url": SecretStr(server.url), "lease_s": 30.0})
         async with receiving(None) as receiver, stack(own) as (worker, jobs):
             delivery_id = await submitted(jobs, receiver)
             await wait_until(lambda: receiver.messages, "the message has come")

@@ -36,7 +36,7 @@ async def test_a_second_attempt_on_the_same_link_submits_nothing() -> None:
 async def test_a_payload_that_does_not_fit_is_refused_in_a_unit_test() -> None:
     """So the mistake is found where the test is run."""
     with pytest.raises(InvalidPayload):
-        await JobContext(None).submit(double, Number.model_construct(value="x"))  # type: ignore[arg-type]
+        await JobContext(None).submit(double, Number.model_construct(value="x"))
 
 
 async def test_an_own_id_is_refused_twice() -> None:

@@ -10,7 +10,7 @@ from arqway.workers.contract.errors import ConfigurationError, UnknownKind
 from arqway.workers.contract.record import Progress
 from arqway.workers.contract.retry import NO_RETRY
 from arqway.workers.definition import job
-from arqway.workers.registry import Registry, load_registry, no_resources
+from arqway.workers.registry import Registry, no_resources
 from tests.unit.core.samples import Order, count, define
 
 
@@ -151,21 +151,3 @@ async def test_a_registry_opens_nothing_unless_told_to() -> None:
     assert Registry([]).open_resources is no_resources
     async with no_resources() as resources:
         assert resources is None
-
-
-MINE = Registry([count])
-
-
-def test_a_registry_is_loaded_by_name() -> None:
-    """``package.module:NAME`` is how a team names its own jobs."""
-    assert load_registry(f"{__name__}:MINE") is MINE
-
-
-@pytest.mark.parametrize(
-    "name", ["no_such_package:JOBS", "json:JOBS", "json:loads", "json", "json:", ":JOBS", "", "..a:B"]
-)
-def test_a_name_that_gives_no_registry_is_told_in_one_line(name: str) -> None:
-    """The error is a configuration error of one line that names the variable."""
-    with pytest.raises(ConfigurationError, match=f"^ARQWAY_JOBS={name} .+$") as caught:
-        load_registry(name)
-    assert "\n" not in str(caught.value)

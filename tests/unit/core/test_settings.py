@@ -92,7 +92,7 @@ def test_a_secret_is_never_printed() -> None:
 def test_settings_do_not_change() -> None:
     """What a process began with, it keeps."""
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().max_jobs = 3  # type: ignore[misc]
+        Settings().max_jobs = 3
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:

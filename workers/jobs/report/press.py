@@ -107,6 +107,7 @@ async def _start() -> Process:
     # A session of its own: a Ctrl-C in the terminal is for the worker, which lets running jobs finish.
     return await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         *("-m", "arqway.workers.jobs.report.printer"),
         stdin=PIPE,
         stdout=PIPE,

@@ -27,6 +27,10 @@ class ReportResources:
     failures: "FailureInjector"
 
 
+NEEDS = dict.fromkeys(("aiosqlite", "matplotlib", "obstore", "sqlalchemy", "typst"), "arqway[report]")
+"""What a registry with reports needs; see ``Registry``."""
+
+
 @asynccontextmanager
 async def open_report_resources(settings: "ReportSettings | None" = None) -> AsyncIterator[ReportResources]:
     """Open everything, with the data set loaded into the database if it is not there yet, and close it all at the end.

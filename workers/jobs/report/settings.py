@@ -1,7 +1,7 @@
 """Settings of the report job, read from ``ARQWAY_REPORT_*`` and ``ARQWAY_HOME`` when an instance is made."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,15 +22,15 @@ class ReportSettings(BaseSettings):
         env_prefix="ARQWAY_REPORT_", frozen=True, extra="forbid", populate_by_name=True, validate_default=True
     )
 
-    home: Annotated[Path, Field(validation_alias="ARQWAY_HOME", description="Folder of what is kept locally")] = Path(
-        ".arqway"
+    home: Path = Field(
+        default=Path(".arqway"), validation_alias="ARQWAY_HOME", description="folder of what is kept locally"
     )
-    database_url: Annotated[
-        str, Field(default_factory=_database_in, description="SQLAlchemy URL of an asynchronous driver")
-    ]
-    store_url: Annotated[
-        str, Field(default_factory=_store_in, description="file://, memory://, s3://, gs:// or az:// and a prefix")
-    ]
-    typesetters: Annotated[int, Field(ge=1, le=64, description="Most typesetting processes of one worker")] = 2
-    failure_rate: Annotated[float, Field(ge=0, le=1, description="Share of attempts which fail on purpose")] = 0.0
-    failure_seed: Annotated[int | None, Field(description="Makes the injected failures repeatable")] = None
+    database_url: str = Field(
+        default_factory=_database_in, description="SQLAlchemy URL of an asynchronous driver: SQLite or PostgreSQL"
+    )
+    store_url: str = Field(
+        default_factory=_store_in, description="file://, memory://, s3://, gs:// or az:// and a prefix"
+    )
+    typesetters: int = Field(default=2, ge=1, le=64, description="most typesetting processes of one worker")
+    failure_rate: float = Field(default=0.0, ge=0, le=1, description="share of attempts that fail on purpose")
+    failure_seed: int | None = Field(default=None, description="makes those failures repeatable")

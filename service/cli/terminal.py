@@ -1,8 +1,27 @@
-"""What a person at the terminal reads: plain lines, the news on stdout and the trouble on stderr."""
+"""The terminal: what a person reads there, and why a command ends early."""
 
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+
+WRONG_INPUT = 2
+FAILED = 1
+INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """The command cannot go on; ``main`` prints the one line and leaves with the code.
+
+    Args:
+        reason: One line for the person at the terminal.
+        code: ``WRONG_INPUT`` where other arguments or settings would help, else ``FAILED``.
+        speaker: What the line begins with.
+    """
+
+    def __init__(self, reason: str, code: int = FAILED, *, speaker: str = "arqway") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.speaker = speaker
 
 
 def say(line: str = "") -> None:
@@ -11,9 +30,9 @@ def say(line: str = "") -> None:
     sys.stdout.flush()
 
 
-def warn(line: str) -> None:
-    """Print a line about something unexpected."""
-    sys.stderr.write(f"arqway: {line}\n")
+def warn(line: str, *, speaker: str = "arqway") -> None:
+    """Print a line about something unexpected, on stderr."""
+    sys.stderr.write(f"{speaker}: {line}\n")
     sys.stderr.flush()
 
 

@@ -1,0 +1,173 @@
+"""The target of a command, ``package.module:NAME``: a registry, or an ``Arqway`` object that has one.
+
+Whatever goes wrong in the user's module is told in one line: their file and line first, the cause last.
+"""
+
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NamedTuple
+
+from arqway.workers.contract.errors import ArqwayError, ConfigurationError
+from arqway.workers.registry import Registry
+from arqway.workers.settings import Settings
+
+_OURS = __name__.partition(".")[0]
+_INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
+_CAUSES_MAX, _TEXT_CHARS_MAX = 5, 2_000
+
+
+class Loaded(NamedTuple):
+    """What a process serves."""
+
+    registry: Registry
+    settings: Settings | None
+    """Those that the user's ``Arqway`` object was made with; None: the environment's count."""
+
+
+def load_target(name: str) -> Loaded:
+    """Import ``package.module:NAME`` and return what it names.
+
+    The module is looked for in the current folder first, also where Python was started in safe-path mode. Whatever it
+    imports is looked for there last, so that a file of the user's called ``redis.py`` takes no library's place.
+
+    Raises:
+        ConfigurationError: It cannot be used. One line: where in the user's code, and why.
+    """
+    module_name, _, attribute = name.partition(":")
+    module: ModuleType | None = None
+    try:
+        with _current_folder_first(module_name.partition(".")[0]):
+            module = import_module(module_name)
+            return _read(getattr(module, attribute), name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too: a user's module may raise anything
+        place = _place_of(error, module_name)
+        raise ConfigurationError(f"{place}: {_reason(error)}" if place else _unfound(error, name, module)) from error
+
+
+def _read(found: Any, name: str) -> Loaded:
+    """Look at attributes only: the class of the object belongs to the service, which workers do not know."""
+    registry = found if isinstance(found, Registry) else getattr(found, "registry", None)
+    settings = None if found is registry else getattr(found, "explicit_settings", None)
+    if not isinstance(registry, Registry):
+        raise ConfigurationError(f"{name} is a {type(found).__name__}, neither a Registry nor an Arqway object")
+    if not isinstance(settings, Settings | None):
+        raise ConfigurationError(f"the settings of {name} are a {type(settings).__name__}, not Settings")
+    if missing := [package for package in registry.needs if find_spec(package) is None]:
+        remedy = " ".join(sorted({repr(registry.needs[package]) for package in missing}))
+        raise ConfigurationError(f"{name} needs {', '.join(missing)}, not installed: pip install {remedy}")
+    return Loaded(registry, settings)
+
+
+@contextmanager
+def _current_folder_first(package: str) -> Iterator[None]:
+    """Inside the block, and for this package only; for all else the current folder comes last."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    finder = _FolderFinder(package, folder)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _FolderFinder:
+    """Finds one package, or module, in one folder; see ``importlib.abc.MetaPathFinder``."""
+
+    def __init__(self, package: str, folder: str) -> None:
+        self._package = package
+        self._folder = folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._package:
+            return None
+        spec = PathFinder.find_spec(fullname, [self._folder], target)
+        return spec if spec and spec.origin else None  # a folder without ``__init__.py`` is found in the usual order
+
+
+def _unfound(error: BaseException, name: str, module: ModuleType | None) -> str:
+    """Return what to say where no line of the user's is to blame: the module, or what it should have, is not there."""
+    module_name, _, attribute = name.partition(":")
+    if isinstance(error, ConfigurationError):
+        return str(error)
+    if module is not None and isinstance(error, AttributeError):
+        registries = [key for key, value in vars(module).items() if isinstance(value, Registry)]
+        hint = f"; its registry is called {registries[0]}" if len(registries) == 1 else ""
+        return f"{_shown(getattr(module, '__file__', None) or module_name)}: it has no {attribute}{hint}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{name} cannot be loaded: {_text(error)}, neither in {Path.cwd()} nor installed"
+    return f"{_source_of(module_name)}: {_reason(error)}"
+
+
+def _place_of(error: BaseException, module_name: str) -> str | None:
+    """Return file and line of the last call in the user's code that led to the error."""
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
+        return f"{_shown(error.filename)}, line {error.lineno or 1}"
+    calls = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if not _is_machinery(frame)]
+    package = module_name.partition(".")[0]
+    theirs = [call for call in calls if _package_of(call[0]) == package or not _is_installed(call[0])]
+    for frame, line in reversed(theirs or calls):
+        return f"{_shown(frame.f_code.co_filename)}, line {line}"
+    return None
+
+
+def _is_machinery(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return _package_of(frame) in {_OURS, "importlib"} or file.startswith("<")
+
+
+def _is_installed(frame: FrameType) -> bool:
+    return any(Path(frame.f_code.co_filename).resolve().is_relative_to(folder) for folder in _INSTALLED)
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _source_of(module_name: str) -> str:
+    """Return the module's file, which Python could not even read as text."""
+    try:
+        spec = find_spec(module_name)
+    except Exception:
+        spec = None
+    return _shown(spec.origin) if spec and spec.origin else module_name
+
+
+def _shown(file: str) -> str:
+    """Return a path as the user would write it: from the current folder on, where it lies below that."""
+    path, here = Path(file).resolve(), Path.cwd().resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error and what it was raised from, in one line."""
+    reasons: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(reasons) < _CAUSES_MAX:
+        text, kind = _text(cause), type(cause).__name__
+        reasons.append(text if isinstance(cause, ArqwayError) else f"{kind}: {text}" if text else kind)
+        cause = cause.__cause__
+    return ", from ".join(reasons)
+
+
+def _text(error: BaseException) -> str:
+    """Return its text in one line that a terminal does not act upon."""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:
+        return "(its text cannot be read)"
+    text = text[:_TEXT_CHARS_MAX]
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
