@@ -41,6 +41,7 @@ ARCHITECTURE, TUTORIAL, DECISIONS = "docs/architecture.md", "docs/writing-a-job.
 Comparison = tuple[Iterable[object], Iterable[object]]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"# (\w+\.py)\n")
+_EXCERPT_NAME = re.compile(r"# ((?:\w+/)+\w+\.py)\n")
 _ANYTHING = r"(?:.*\n)*?"
 
 
@@ -78,11 +79,19 @@ def python_files(page: str) -> dict[str, str]:
     files: dict[str, str] = {}
     name = ""
     for block in blocks(page, "python"):
+        if _EXCERPT_NAME.match(block):
+            continue
         if named := _FILE_NAME.match(block):
             name = named[1]
         assert name, f"{page}: the first Python block names no file"
         files[name] = files.get(name, "") + block + "\n"
     return files
+
+
+def excerpts(page: str) -> list[tuple[str, list[str]]]:
+    """Return what a page shows of the example: the file that a block's first line names, and the block's paragraphs."""
+    shown = [block for block in blocks(page, "python") if _EXCERPT_NAME.match(block)]
+    return [(block[2:].partition("\n")[0], re.split(r"\n{2,}", block.partition("\n")[2].strip("\n"))) for block in shown]
 
 
 def write_files(page: str, folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -57,7 +57,11 @@ class Command:
 
 @contextmanager
 def arqway(
-    folder: Path, *arguments: str, changes: Mapping[str, str] | None = None, name: str = "arqway"
+    folder: Path,
+    *arguments: str,
+    changes: Mapping[str, str] | None = None,
+    name: str = "arqway",
+    command: Sequence[str] = (sys.executable, "-P", "-m", "arqway.service.cli"),
 ) -> Iterator[Command]:
     """Run ``arqway`` with these arguments in ``folder``; whatever of it is left at the end is killed.
 
@@ -66,11 +70,12 @@ def arqway(
         arguments: The command line.
         changes: Environment variables beside those of the test.
         name: Tells the logs of several commands apart.
+        command: How it is called.
     """
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "arqway.service.cli", *arguments],
+            [*command, *arguments],
             cwd=folder,
             env={**os.environ, **(changes or {})},
             stdin=subprocess.DEVNULL,

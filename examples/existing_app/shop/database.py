@@ -27,6 +27,11 @@ class Account(Table):
     salt: Mapped[bytes]
     password_hash: Mapped[bytes]
 
+    @property
+    def tenant(self) -> str:
+        """Whose jobs this customer sees."""
+        return f"customer-{self.id}"
+
 
 class Login(Table):
     """A token that a customer has been given; only its digest is kept."""
@@ -50,6 +55,11 @@ class PlacedOrder(Table):
     pieces: Mapped[int]
     grams: Mapped[int | None]
     postage_cents: Mapped[int | None]
+
+    @property
+    def job_id(self) -> str:
+        """The job that weighs this order."""
+        return f"order-{self.number}"
 
 
 @asynccontextmanager

@@ -8,11 +8,11 @@ from arqway import Arqway, Caller, JobNotFound, JobQueue, StoreUnavailable
 from fastapi import Depends, FastAPI
 
 from shop import login
-from shop.database import Account, Session, Sessions, open_database
+from shop.database import Session, Sessions, open_database
 from shop.errors import ShopError, answer_job_store_away, answer_shop_error
 from shop.jobs import JOBS, Order, weigh_order
 from shop.login import SignedIn, signed_in
-from shop.orders import NewOrder, OrderAccepted, OrderView, find, job_of, placing, view_of
+from shop.orders import NewOrder, OrderAccepted, OrderView, find, placing, view_of
 
 
 @asynccontextmanager
@@ -22,14 +22,9 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Sessions]]:
         yield {"sessions": sessions}
 
 
-def tenant_of(account: Account) -> str:
-    """Return whose jobs this customer sees."""
-    return f"customer-{account.id}"
-
-
 def who_calls(account: SignedIn) -> Caller:
     """Return the customer as Arqway sees them: they may follow their jobs, and the shop alone submits."""
-    return Caller(tenant_of(account), ["read"], name=account.email)
+    return Caller(account.tenant, ["read"], name=account.email)
 
 
 arqway = Arqway(JOBS)
@@ -46,10 +41,8 @@ app.add_exception_handler(StoreUnavailable, answer_job_store_away)
 async def order(body: NewOrder, account: SignedIn, session: Session, jobs: Jobs) -> OrderAccepted:
     """Take an order, and have it weighed."""
     async with placing(session, account, body) as placed:
-        accepted = await jobs.submit(
-            weigh_order, Order(number=placed.number), job_id=job_of(placed.number), tenant=tenant_of(account)
-        )
-    return OrderAccepted(number=placed.number, job_id=accepted.id)
+        job = await jobs.submit(weigh_order, Order(number=placed.number), job_id=placed.job_id, tenant=account.tenant)
+    return OrderAccepted(number=placed.number, job_id=job.id)
 
 
 @app.get("/orders/{number}")
@@ -57,7 +50,7 @@ async def read_order(number: int, account: SignedIn, session: Session, jobs: Job
     """Show an order, and how far the scales are."""
     placed = await find(session, account, number)
     try:
-        record = await jobs.read(job_of(number), tenant=tenant_of(account))
+        record = await jobs.read(placed.job_id, tenant=account.tenant)
     except JobNotFound:  # an ended job is forgotten after a day, the order is not
         weighed = placed.grams is not None
         return view_of(placed, "succeeded" if weighed else "unknown", placed.pieces if weighed else 0)

@@ -37,11 +37,6 @@ class OrderView(BaseModel):
     postage_cents: int | None
 
 
-def job_of(number: int) -> str:
-    """Return the id of the job that weighs an order."""
-    return f"order-{number}"
-
-
 @asynccontextmanager
 async def placing(session: AsyncSession, account: Account, order: NewOrder) -> AsyncIterator[PlacedOrder]:
     """Keep an order before its job is submitted, for the job looks for it; take it back if the job is refused."""
