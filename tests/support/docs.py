@@ -90,8 +90,8 @@ def python_files(page: str) -> dict[str, str]:
 
 def excerpts(page: str) -> list[tuple[str, list[str]]]:
     """Return what a page shows of the example: the file that a block's first line names, and the block's paragraphs."""
-    shown = [block for block in blocks(page, "python") if _EXCERPT_NAME.match(block)]
-    return [(block[2:].partition("\n")[0], re.split(r"\n{2,}", block.partition("\n")[2].strip("\n"))) for block in shown]
+    shown = [_EXCERPT_NAME.split(block, maxsplit=1) for block in blocks(page, "python") if _EXCERPT_NAME.match(block)]
+    return [(name, re.split(r"\n{2,}", code.strip("\n"))) for _, name, code in shown]
 
 
 def write_files(page: str, folder: Path) -> list[Path]:
@@ -123,8 +123,9 @@ def anchors(page: str) -> set[str]:
 
 
 def section(page: str, title: str) -> str:
-    """Return what stands under a heading, up to the next one."""
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", text_of(page), re.MULTILINE | re.DOTALL)
+    """Return what stands under a heading, up to the next one, without its code blocks."""
+    prose = _BLOCK.sub("", text_of(page))
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", prose, re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no heading {title!r}"
     return found[1]
 
