@@ -124,9 +124,9 @@ async def test_an_open_event_stream_holds_uvicorn(app: App, bounded: bool) -> No
                 web.signal(SIGTERM)
                 await web.says("Waiting for connections to close.")
                 if bounded:
-                    await web.says("Application shutdown complete.")
+                    await web.says("Application shutdown complete.", timeout_s=30)
                 assert bounded or web.process.poll() is None
-        await web.says("Application shutdown complete.")
+        await web.says("Application shutdown complete.", timeout_s=30)
         assert web.output.count("Exception in ASGI application") == bounded
 
 
@@ -140,7 +140,7 @@ async def test_it_passes_strict_type_checks(tmp_path: Path) -> None:
 
 async def url_of(web: Command) -> str:
     """Return where uvicorn listens, once it does."""
-    await web.says("Uvicorn running on ")
+    await web.says("Uvicorn running on ", timeout_s=60)
     return web.output.partition("Uvicorn running on ")[2].split()[0]
 
 
