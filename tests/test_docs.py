@@ -169,6 +169,7 @@ def test_the_readme_is_short_and_tests_run_all_of_it() -> None:
     assert len(docs.text_of(docs.README).splitlines()) <= 150
     assert '"up", "--detach", "--build", "--scale"' in docs.text_of("tests/integration/processes/test_compose.py")
     run = r"(ARQWAY_JOBS=\S+ )?make (up|demo)|curl .*|\.venv/bin/arqway (submit|watch) .*|docker compose (up|logs) .*"
+    run += r"|uvicorn shop.main:app|arqway worker shop.main:arqway"  # tests/integration/embedding/test_example.py
     assert [shown.command for shown in docs.sessions(docs.README) if not re.fullmatch(run, shown.command)] == []
 
 

@@ -41,6 +41,7 @@ ARCHITECTURE, TUTORIAL, DECISIONS = "docs/architecture.md", "docs/writing-a-job.
 Comparison = tuple[Iterable[object], Iterable[object]]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"# (\w+\.py)\n")
+_EXCERPT_NAME = re.compile(r"# ((?:\w+/)+\w+\.py)\n")
 _ANYTHING = r"(?:.*\n)*?"
 
 
@@ -78,11 +79,19 @@ def python_files(page: str) -> dict[str, str]:
     files: dict[str, str] = {}
     name = ""
     for block in blocks(page, "python"):
+        if _EXCERPT_NAME.match(block):
+            continue
         if named := _FILE_NAME.match(block):
             name = named[1]
         assert name, f"{page}: the first Python block names no file"
         files[name] = files.get(name, "") + block + "\n"
     return files
+
+
+def excerpts(page: str) -> list[tuple[str, list[str]]]:
+    """Return what a page shows of the example: the file that a block's first line names, and the block's paragraphs."""
+    shown = [_EXCERPT_NAME.split(block, maxsplit=1) for block in blocks(page, "python") if _EXCERPT_NAME.match(block)]
+    return [(name, re.split(r"\n{2,}", code.strip("\n"))) for _, name, code in shown]
 
 
 def write_files(page: str, folder: Path) -> list[Path]:
@@ -114,8 +123,9 @@ def anchors(page: str) -> set[str]:
 
 
 def section(page: str, title: str) -> str:
-    """Return what stands under a heading, up to the next one."""
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", text_of(page), re.MULTILINE | re.DOTALL)
+    """Return what stands under a heading, up to the next one, without its code blocks."""
+    prose = _BLOCK.sub("", text_of(page))
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", prose, re.MULTILINE | re.DOTALL)
     assert found, f"{page} has no heading {title!r}"
     return found[1]
 
