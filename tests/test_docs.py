@@ -23,6 +23,7 @@ from arqway.workers.jobs.report.settings import ReportSettings
 from arqway.workers.store.connection import open_redis
 from tests.conftest import OpenQueue, RunWorker
 from tests.support import docs
+from tests.support.docs_lists import LISTS
 from tests.support.jobs import double
 from tests.support.processes import arqway
 from tests.support.waiting import wait_for, wait_until
@@ -92,10 +93,10 @@ def test_decisions_are_short_and_complete() -> None:
     assert set(re.findall(rf"{docs.DECISIONS}[\w-]+\.md", text)) <= set(decisions)
 
 
-@pytest.mark.parametrize("name", docs.LISTS)
+@pytest.mark.parametrize("name", LISTS)
 def test_a_list_is_the_codes_own(name: str) -> None:
     """What a page lists is what the code has: nothing is missing, nothing is more, nothing is named twice."""
-    listed, own = docs.LISTS[name]()
+    listed, own = LISTS[name]()
     assert sorted(map(str, listed)) == sorted(map(str, own))
 
 
