@@ -30,11 +30,12 @@ def mails(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mo
 @pytest.mark.parametrize("page", [docs.README, PAGE])
 def test_what_is_shown_of_the_example_is_in_it(page: str) -> None:
     """Each paragraph stands in the file that its block names, in the order shown."""
-    excerpts = docs.excerpts(page)
+    excerpts = [block for block in docs.blocks(page, "python") if docs.EXCERPT.match(block)]
     assert excerpts
-    for name, paragraphs in excerpts:
+    for block in excerpts:
+        _, name, code = docs.EXCERPT.split(block, maxsplit=1)
         text = (EXAMPLE / name).read_text(encoding="utf-8")
-        for paragraph in paragraphs:
+        for paragraph in re.split(r"\n{2,}", code.strip("\n")):
             _, found, text = text.partition(paragraph + "\n")
             assert found, f"{name} does not have, or has elsewhere:\n{paragraph}"
 

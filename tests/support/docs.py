@@ -26,8 +26,8 @@ PAGES = tuple(
 README, CONTRACT, OPERATIONS = "README.md", "docs/contract.md", "docs/operations.md"
 ARCHITECTURE, TUTORIAL, DECISIONS = "docs/architecture.md", "docs/writing-a-job.md", "docs/decisions/"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXCERPT = re.compile(r"# ((?:\w+/)+\w+\.py)\n")
 _FILE_NAME = re.compile(r"# (\w+\.py)\n")
-_EXCERPT_NAME = re.compile(r"# ((?:\w+/)+\w+\.py)\n")
 _ANYTHING = r"(?:.*\n)*?"
 
 
@@ -64,20 +64,12 @@ def python_files(page: str) -> dict[str, str]:
     """Return the Python files that a page writes: a block goes to the file that its first line, or the last, names."""
     files: dict[str, str] = {}
     name = ""
-    for block in blocks(page, "python"):
-        if _EXCERPT_NAME.match(block):
-            continue
+    for block in (block for block in blocks(page, "python") if not EXCERPT.match(block)):  # those are the example's
         if named := _FILE_NAME.match(block):
             name = named[1]
         assert name, f"{page}: the first Python block names no file"
         files[name] = files.get(name, "") + block + "\n"
     return files
-
-
-def excerpts(page: str) -> list[tuple[str, list[str]]]:
-    """Return what a page shows of the example: the file that a block's first line names, and the block's paragraphs."""
-    shown = [_EXCERPT_NAME.split(block, maxsplit=1) for block in blocks(page, "python") if _EXCERPT_NAME.match(block)]
-    return [(name, re.split(r"\n{2,}", code.strip("\n"))) for _, name, code in shown]
 
 
 def write_files(page: str, folder: Path) -> list[Path]:
