@@ -285,8 +285,7 @@ async def test_the_readmes_own_job_runs(tmp_path: Path) -> None:
     """The ten lines run on the real service and worker by ARQWAY_JOBS; what the README shows comes out."""
     docs.write_files(docs.README, tmp_path)
     start, *client = docs.sessions(docs.README)[-5:-2]
-    jobs = re.findall(r"ARQWAY_JOBS=(\S+) make up", start.command)[0]
-    job_id = ""
+    jobs, job_id = re.findall(r"ARQWAY_JOBS=(\S+) make up", start.command)[0], ""
     with arqway(tmp_path, "up", changes={"ARQWAY_JOBS": jobs, "ARQWAY_PORT": "0"}) as command:
         await command.says("Ctrl-C stops everything.")
         url = command.url()

@@ -8,7 +8,6 @@ import sysconfig
 import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGTERM
 from typing import NamedTuple
@@ -23,7 +22,6 @@ from tests.support.waiting import wait_until
 EXAMPLE = docs.ROOT / "examples" / "existing_app"
 ADA = {"email": "ada@shop.test", "password": "correct horse"}
 _PROGRAMS = {"arqway": "arqway.service.cli", "uvicorn": "uvicorn.main", "pytest": "pytest"}
-_WORKERS_TAKE_A_TARGET = find_spec("arqway.workers.target") is not None
 pytestmark = pytest.mark.timeout(180)  # of which a quiet machine needs 15 s
 
 
@@ -38,10 +36,10 @@ class App(NamedTuple):
     def running(self, command: str, *arguments: str) -> Iterator[Command]:
         """Run a command as the documentation shows it."""
         program, *words = command.split()
-        changes, called = dict(self.changes), [str(self.programs / program)]
-        if program == "arqway" and not _WORKERS_TAKE_A_TARGET:
-            changes["ARQWAY_JOBS"], words = "shop.jobs:JOBS", words[:1]
-        with arqway(self.folder, *words, *arguments, changes=changes, name=program, command=called) as running:
+        called = [str(self.programs / program)]
+        with arqway(
+            self.folder, *words, *arguments, changes=dict(self.changes), name=program, command=called
+        ) as running:
             yield running
 
 
@@ -73,10 +71,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
 
 async def test_its_own_tests_pass(app: App) -> None:
     """A job as a plain function, the routes with overrides, and an order that a worker process weighs."""
-    skipped = () if _WORKERS_TAKE_A_TARGET else ("--deselect", "tests/test_end_to_end.py")
-    with app.running("pytest", *skipped) as run:
+    with app.running("pytest") as run:
         assert await run.ends(timeout_s=120) == 0, run.output
-    assert f"{8 + (not skipped)} passed" in run.output
+    assert "9 passed" in run.output
 
 
 async def test_it_serves_orders_as_the_readme_shows(app: App) -> None:
