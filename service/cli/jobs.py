@@ -13,7 +13,7 @@ from arqway.service.cli.api_client import follow, open_api
 from arqway.service.cli.errors import FAILED
 from arqway.service.cli.output import say, say_table, warn
 from arqway.service.cli.progress import progress_view
-from arqway.service.client import ArqwayClient, Job, RawJson, SubmitOptions, WaitTimeout
+from arqway.service.client import ArqwayClient, HttpSubmitOptions, Job, RawJson, WaitTimeout
 from arqway.service.client.views import read_object
 
 AnswerT = TypeVar("AnswerT")
@@ -81,7 +81,7 @@ def ask_api(
     return asyncio.run(ask())
 
 
-def _options(arguments: Namespace) -> SubmitOptions:
+def _options(arguments: Namespace) -> HttpSubmitOptions:
     return {
         "delay": None if arguments.delay is None else timedelta(seconds=arguments.delay),
         "run_at": arguments.run_at,

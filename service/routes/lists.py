@@ -14,8 +14,7 @@ from arqway.service.dependencies import listing_of
 from arqway.service.http.answers import json_answer, next_link
 from arqway.service.http.routing import JobRoute
 from arqway.service.openapi.responses import answer, problems
-from arqway.service.shapes.jobs import JobList
-from arqway.service.shapes.moments import Moment
+from arqway.service.shapes.jobs import JobList, Moment
 from arqway.workers.client import JobFilter
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import InvalidCursor, StoreUnavailable

@@ -58,6 +58,17 @@ class BatchView(TypedDict):
     progress: BatchProgress
 
 
+class BatchFinishedView(TypedDict):
+    """The data of the event that ends a batch: how its jobs ended."""
+
+    id: Annotated[str, Field(description="The batch's id")]
+    at: Timestamp
+    succeeded: int
+    failed: int
+    cancelled: int
+    total: int
+
+
 class ActedView(TypedDict):
     """How many jobs an action reached."""
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, Strict, with_config
 from typing_extensions import TypedDict
 
 from arqway.workers.contract.states import JobState
@@ -14,8 +14,22 @@ EXAMPLE_ID = "0c2f7e6d9b1a4f4c8a51d3e2f6b7a890"
 EXAMPLE_BATCH_ID = "7c1d52a9f0e84b63a1b2c3d4e5f60718"
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="UTC, with milliseconds")]
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _RESULT = "Only after success"
 JobId = Annotated[str, Field(description="The job's id")]
+
+
+def _check_moment(moment: Any) -> Any:
+    """Refuse what pydantic would accept besides, such as a number: is it seconds or milliseconds?"""
+    if not isinstance(moment, str) or not _RFC_3339.fullmatch(moment):
+        raise ValueError("a moment is written as RFC 3339 says, such as 2026-03-01T09:30:00Z")
+    return moment
+
+
+Moment = Annotated[
+    AwareDatetime, Strict(False), BeforeValidator(_check_moment)
+]  # behind a check, a strict body takes no text
+"""A date and time with its offset, as a client writes it. Source: RFC 3339."""
 
 
 class ProgressView(TypedDict):
@@ -82,6 +96,17 @@ class JobView(TypedDict):
     progress: NotRequired[ProgressView]
     result: NotRequired[Annotated[Any, Field(description=_RESULT)]]
     failure: NotRequired[FailureView]
+
+
+class JobEventView(TypedDict):
+    """The data of an event: a state that a job reached, or its progress."""
+
+    id: Annotated[str, Field(description="The job's id")]
+    state: JobState
+    attempt: Annotated[int, Field(description="The attempt it belongs to; 0 before the first")]
+    at: Timestamp
+    progress: NotRequired[Annotated[ProgressView, Field(description="Of `progress`")]]
+    failure: NotRequired[Annotated[FailureView, Field(description="Of `failed` and `retrying`")]]
 
 
 class AttemptView(TypedDict):

@@ -1,13 +1,12 @@
-"""What operators see and ask for: dead letters, queues, workers, deliveries of webhooks."""
+"""What operators see and ask for: dead letters, queues, workers, webhook deliveries, and probes."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from arqway.service.shapes.jobs import AttemptView, FailureView, JobView, Timestamp
-from arqway.service.shapes.moments import Moment
-from arqway.workers.client.dead import REDRIVE_MAX
+from arqway.service.shapes.jobs import AttemptView, FailureView, JobView, Moment, Timestamp
+from arqway.workers.contract.retry import REDRIVE_MAX
 from arqway.workers.contract.states import JobState
 
 
@@ -135,3 +134,9 @@ class DeliveriesView(TypedDict):
     """Deliveries of a job's end, the first one first."""
 
     deliveries: list[DeliveryView]
+
+
+class HealthView(TypedDict):
+    """The answer to a probe."""
+
+    status: Literal["ok"]
