@@ -19,6 +19,9 @@ from arqway.service.client.errors import (
 )
 from arqway.service.client.submission import HttpSubmitOptions, NewJob, RawJson
 from arqway.service.client.views import Event, Job, JobHandle, SubmittedBatch
+from arqway.service.shapes.batches import BatchView
+from arqway.service.shapes.operations import DeadGroupView, QueueView, RedriveView, WorkerView
+from arqway.service.shapes.problems import FieldError, ItemProblem
 from arqway.workers.contract.errors import JobFailed, WaitTimeout
 from arqway.workers.contract.record import Failure, Progress
 from arqway.workers.definition import JobOptions
@@ -26,12 +29,16 @@ from arqway.workers.definition import JobOptions
 __all__ = [
     "ApiError",
     "ArqwayClient",
+    "BatchView",
     "Conflict",
+    "DeadGroupView",
     "Event",
     "Failure",
+    "FieldError",
     "Forbidden",
     "HttpSubmitOptions",
     "Invalid",
+    "ItemProblem",
     "Job",
     "JobFailed",
     "JobHandle",
@@ -39,11 +46,14 @@ __all__ = [
     "NewJob",
     "NotFound",
     "Progress",
+    "QueueView",
     "RawJson",
+    "RedriveView",
     "SubmittedBatch",
     "TooManyRequests",
     "Unauthorised",
     "Unavailable",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "WorkerView",
 ]

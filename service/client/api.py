@@ -266,7 +266,7 @@ class ArqwayClient:
             yield read_job(view, JobHandle(""))
 
     async def batch(self, batch_id: str) -> BatchView:
-        """Return how a batch is. Raises NotFound."""
+        """Return the state of a batch. Raises NotFound."""
         return await self.batches.read(batch_id)
 
     async def request(self, method: str, path: str, *, json: Any = UNSET, repeatable: bool = False) -> httpx.Response:

@@ -50,11 +50,11 @@ class HttpBatches:
         return SubmittedBatch(told["id"], tuple(map(_outcome, items, told["jobs"])))
 
     async def read(self, batch_id: str) -> BatchView:
-        """Return how a batch is. Raises NotFound."""
+        """Return the state of a batch. Raises NotFound."""
         return await self._transport.ask(Request("GET", _path(batch_id)), BatchView)
 
     async def stream(self, batch_id: str, *, after: str | None = None) -> AsyncGenerator[Event[Any], None]:
-        """Give how the batch is and then the events of its jobs, up to the event ``finished``.
+        """Give the state of the batch, and then the events of its jobs, up to the event ``finished``.
 
         Args:
             batch_id: Its id.

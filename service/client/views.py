@@ -108,12 +108,12 @@ class Event(Generic[ResultT]):
     job: "Job[ResultT] | None" = None
     """All of the job, in the event that ends its own stream."""
     batch: BatchView | None = None
-    """How the batch is, in an event ``batch``."""
+    """The state of the batch, in an event ``batch``."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedBatch:
-    """What became of a batch that was submitted."""
+    """The outcome of submitting a batch."""
 
     id: str
     outcomes: tuple[JobHandle[Any] | ItemProblem, ...]

@@ -1,10 +1,10 @@
-"""A job, as its clients see it; ``workers.contract.view`` makes it of a record."""
+"""A job as its clients see it, its events and lists; ``workers.contract.view`` makes the views from records."""
 
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, Strict, with_config
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict, with_config
 from typing_extensions import TypedDict
 
 from arqway.workers.contract.states import JobState
@@ -128,13 +128,13 @@ class AttemptsView(TypedDict):
 
 
 class WaitingReason(TypedDict):
-    """One thing that a job waits for."""
+    """One reason why a job waits."""
 
     code: Literal["scheduled", "retrying", "queue_paused", "no_worker", "unknown_kind", "workers_busy", "backlog"]
     message: str
     until: NotRequired[Timestamp]
     position: NotRequired[Annotated[int, Field(description="Jobs of the queue that are due before it")]]
-    estimate_s: NotRequired[Annotated[float, Field(description="How long they will take, at the present pace")]]
+    estimate_s: NotRequired[Annotated[float, Field(description="Seconds that they will take, at the present pace")]]
 
 
 class WaitingView(TypedDict):
@@ -142,6 +142,30 @@ class WaitingView(TypedDict):
 
     waiting: bool
     reasons: list[WaitingReason]
+
+
+class JobSelection(BaseModel):
+    """Which jobs: those for which every part that is given holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str | None = Field(default=None, max_length=200, description="Their kind", examples=["report.generate"])
+    queue: str | None = Field(default=None, max_length=200, description="The queue that they are in, or were in")
+    tag: str | None = Field(default=None, max_length=128, description="One of their tags", examples=["march"])
+    batch: str | None = Field(default=None, max_length=128, description="The id of their batch")
+    fingerprint: str | None = Field(
+        default=None, max_length=64, description="Of the failure; the last to fail comes first"
+    )
+    created_from: Moment | None = Field(default=None, description="Accepted at this moment or later")
+    created_to: Moment | None = Field(default=None, description="Accepted at this moment or earlier")
+
+
+class ListQuery(JobSelection):
+    """Which jobs, and which page of them."""
+
+    state: JobState | None = Field(default=None, description="Their state now")
+    limit: int = Field(default=50, ge=1, le=200, description="Jobs on a page, at most")
+    cursor: str | None = Field(default=None, max_length=1000, description="`next` of the page before")
 
 
 class JobList(TypedDict):

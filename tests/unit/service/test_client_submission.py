@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arqway.service.client.errors import Invalid
+from arqway.service.client.listing import ListOptions
 from arqway.service.client.submission import NewJob, RawJson, key_header, payload_json
+from arqway.service.shapes.jobs import ListQuery
 from arqway.service.shapes.submission import BatchJob, QueryOptions
 from arqway.workers.definition import JobOptions
 from tests.support.http_jobs import Customer, make_report
@@ -57,6 +59,12 @@ def test_a_payload_of_a_kind_is_plain_json(payload: Any) -> None:
 def test_json_is_sent_as_it_is() -> None:
     """What a caller has as JSON already is not read and written again."""
     assert payload_json(None, RawJson(b'{"a": 1e400, "a": 2}')) == b'{"a": 1e400, "a": 2}'
+
+
+def test_every_option_and_every_part_of_a_filter_is_the_services() -> None:
+    """Those that the client declares for keyword arguments, and those that the service reads, have the same names."""
+    assert set(JobOptions.__annotations__) == set(BatchJob.model_fields) - {"kind", "payload"}
+    assert set(ListOptions.__annotations__) == set(ListQuery.model_fields) - {"limit", "cursor"}
 
 
 def test_a_payload_of_a_definition_is_checked_before_it_is_sent() -> None:

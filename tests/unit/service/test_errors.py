@@ -15,7 +15,7 @@ def test_problem_names_are_unique() -> None:
 
 
 def test_every_error_a_client_can_cause_is_in_the_table() -> None:
-    """Each error of the contract has a problem, but for those of a wrong set-up, of running jobs and of clients alone."""
+    """Each error of the contract has a problem, except those of set-up, of running jobs and of clients alone."""
     own = {
         value
         for value in vars(contract).values()
