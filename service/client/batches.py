@@ -79,7 +79,7 @@ class HttpBatches:
 
 
 def _outcome(item: NewJob, told: AcceptedItem) -> JobHandle[Any] | ItemProblem:
-    return told["problem"] if "problem" in told else item.handle(told["id"])
+    return told["problem"] if "problem" in told else item.handle(told.get("id", ""))
 
 
 def _path(batch_id: str) -> str:
