@@ -86,7 +86,7 @@ def test_what_others_answer_is_an_error_by_its_status(status: int, body: str, ki
 
 @pytest.mark.parametrize("detail", ["Not authenticated", "Log in first."])
 def test_the_words_of_an_application_around_the_service_are_told(detail: str) -> None:
-    """Its own login may answer before the service does, as FastAPI does: with a detail, and nothing else of a problem."""
+    """Its own login may answer before the service does, as FastAPI would: with a detail, and no more of a problem."""
     error = error_of(httpx.Response(401, json={"detail": detail}))
     assert (type(error), error.detail, error.code) == (errors.Unauthorised, detail, "")
 
