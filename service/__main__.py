@@ -9,8 +9,7 @@ from pydantic import SecretStr
 
 from arqway.service.access.exposure import refuse_exposure, refuse_locked_door
 from arqway.service.app import create_app
-from arqway.service.server.server import Server
-from arqway.service.server.wire import BACKLOG, server_config
+from arqway.service.server.server import BACKLOG, Server, server_config
 from arqway.service.settings import ServiceSettings, service_settings
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.logs import configure_logs

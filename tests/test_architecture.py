@@ -5,6 +5,7 @@ import re
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,11 +15,18 @@ import pytest
 from arqway.workers.contract import keys
 
 ROOT = Path(__file__).parent.parent
-_CODE = sorted(path for folder in ("service", "workers") for path in (ROOT / folder).rglob("*.py"))
+_CODE = sorted(path for folder in ("arqway", "service", "workers") for path in (ROOT / folder).rglob("*.py"))
 _PYTHON = sorted([*_CODE, *(ROOT / "tests").rglob("*.py")])
 _LUA = sorted((ROOT / "workers" / "store" / "lua").glob("*.lua"))
 _SCRIPTS = [path for path in _LUA if path.stem != "prelude"]
-_LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX = 300, 40, 9
+_LINES_MIN, _LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX = 40, 300, 40, 9
+_SHORT = {
+    *(f"service/cli/{name}.py" for name in ("access", "addresses", "audit", "errors", "output")),
+    *(f"workers/client/{name}.py" for name in ("cancellation", "deliveries", "opening")),
+    *(f"workers/engine/{name}.py" for name in ("cancellations", "intakes")),
+    "workers/processes/lifeline.py",
+}
+_SHARED = {"Catalogue", "DeadGroup", "FeedNews"}
 _VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}
 _MAY_IMPORT_REDIS = "workers/store/", "workers/processes/embedded.py"
 _MAY_IMPORT_ARQ = ("workers/store/connection.py",)
@@ -117,6 +125,20 @@ def test_our_folders_are_no_packages_of_their_own(line: str, folder: str) -> Non
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
     """No file is longer than 300 lines."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= _LINES_MAX
+
+
+def test_a_file_is_worth_opening() -> None:
+    """No module is shorter than 40 lines, but for the faces of packages."""
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in _CODE}
+    short = {name for name, length in lengths.items() if length < _LINES_MIN and not name.endswith("__.py")}
+    assert short - _SHORT == set()
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """No two classes of the code have the same name, wherever they are and whatever they are nested in."""
+    classes = [node for path in _CODE for node in ast.walk(parsed(path)) if isinstance(node, ast.ClassDef)]
+    shared = {name for name, count in Counter(node.name for node in classes).items() if count > 1}
+    assert shared - _SHARED == set()
 
 
 def test_a_function_is_read_in_one_breath() -> None:

@@ -17,7 +17,7 @@ from redis import Redis
 from arqway import JobContext, JobRecord, JobState, Registry, job
 from arqway.service.settings import ServiceSettings
 from arqway.service.shapes.reports import report_view
-from arqway.workers.contract.envelope import JobFailed
+from arqway.workers.contract.errors import JobFailed
 from arqway.workers.contract.record import Progress
 from arqway.workers.jobs.report.settings import ReportSettings
 from arqway.workers.store.connection import open_redis

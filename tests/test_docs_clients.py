@@ -129,7 +129,7 @@ async def test_the_python_client_does_what_the_page_says(running: Running, monke
         (job,) = [job async for job in api.list(tag="birthday")]
     assert [(await follow.names_of_events(job.id))[n] for n in (0, -1)] == ["queued", "succeeded"]
     assert await follow.greet_all(["Cy", "Di"]) == 2
-    assert "default" in {queue.name for queue in await follow.queues()}
+    assert "default" in {queue["name"] for queue in await follow.queues()}
 
 
 async def test_the_python_client_sends_the_key(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

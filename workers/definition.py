@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, get_type_hints
@@ -30,6 +30,25 @@ _CANNOT_FIT = "The payload does not fit the job's payload model."
 
 _SHAPE = ("ctx", "payload")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class JobOptions(TypedDict, total=False):
+    """How a job is to be run. Each option may be left out or None."""
+
+    delay: timedelta | None
+    """Start no sooner than this from now."""
+    run_at: datetime | None
+    """Start no sooner than this moment; needs a time zone; not with ``delay``."""
+    queue: str | None
+    """One of the queues that the job's definition allows; the first of them by default."""
+    tags: Sequence[str] | None
+    """Up to 8 words to find the job by."""
+    unique_key: str | None
+    """The job is refused while another one of its kind and tenant has the same key and is not final."""
+    deadline: datetime | None
+    """No attempt begins or goes on after this moment; needs a time zone."""
+    callback_url: str | None
+    """Is told of the job's end: ``docs/webhooks.md``."""
 
 
 class InvalidResult(Exception):  # noqa: N818

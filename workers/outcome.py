@@ -4,13 +4,14 @@ A failure has a code and a message that clients may see, and what only operators
 """
 
 import json
+import re
 import traceback
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import NamedTuple
 
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
-from arqway.workers.contract.fingerprint import fingerprint_of
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import RetryAfter, RetryPolicy
 from arqway.workers.contract.states import EndReason, JobState
@@ -18,6 +19,8 @@ from arqway.workers.store.entries import Claim, Rest, Settlement
 
 _DETAIL_CHARS = 1_000
 _TRACEBACK_CHARS = 4_000
+_FINGERPRINT_DIGITS = 16
+_FRAME = re.compile(r'^  File ".*?([^/\\"]+)", line \d+, in (.+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,17 @@ def raised(error: BaseException) -> Failed:
         ),
         error,
     )
+
+
+def fingerprint_of(kind: str, failure: Failure) -> str:
+    """Return 16 hex digits, the same for failures of one kind of job, code and class of error, from one place.
+
+    The place is the last frame's file and function, without the line, so that a change above it keeps the group whole.
+    Neither the message nor the exception's text counts: they often hold an id.
+    """
+    frames = _FRAME.findall(failure.traceback or "")
+    parts = (kind, failure.code, failure.error or "", *(frames[-1] if frames else ()))
+    return sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 def text_of(error: BaseException) -> str:

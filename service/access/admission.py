@@ -19,10 +19,10 @@ from arqway.service.access.hosts import TrustedHosts, is_loopback
 from arqway.service.access.rates import RateLimiter
 from arqway.service.problems.answers import problem_of
 from arqway.service.problems.errors import (
+    AccessRefused,
     ForeignHost,
     ForeignOrigin,
     InvalidToken,
-    Refusal,
     RemoteCaller,
     Unauthenticated,
 )
@@ -36,7 +36,7 @@ _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Callers = Callable[[Scope], Awaitable[Caller]]
-"""Says who sent a request. Raises Refusal or StoreUnavailable."""
+"""Says who sent a request. Raises AccessRefused or StoreUnavailable."""
 
 
 class Admission:
@@ -52,7 +52,7 @@ class Admission:
             caller = await self._callers(scope)
             if caller.rate is not None:
                 send = await self._limiter.admit(caller, caller.rate, send)
-        except (Refusal, StoreUnavailable) as refusal:
+        except (AccessRefused, StoreUnavailable) as refusal:
             await problem_of(refusal)(scope, receive, send)
             return
         scope["caller"], scope["callers"] = caller, self._callers
@@ -159,7 +159,7 @@ async def still_admitted(request: Request) -> bool:
     callers: Callers | None = request.scope.get("callers")
     try:
         return callers is None or await callers(request.scope) is not None
-    except Refusal:
+    except AccessRefused:
         return False
     except StoreUnavailable:
         return True

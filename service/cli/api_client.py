@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from arqway.service.cli.terminal import FAILED, WRONG_INPUT, CommandError
-from arqway.service.client import ApiError, ArqwayClient, Job, RateLimited, Unavailable
+from arqway.service.client import ApiError, ArqwayClient, Job, TooManyRequests, Unavailable
 from arqway.service.client.views import read_object
 from arqway.workers.contract.errors import ConfigurationError
 
@@ -52,7 +52,7 @@ def told_in_one_line(url: str, *, changing: bool) -> Iterator[None]:
         unsure = "; whether it took the request is not known" if changing else ""
         raise CommandError(f"{error}{unsure}", FAILED) from None
     except ApiError as error:
-        mendable = 400 <= error.status < 500 and not isinstance(error, RateLimited)
+        mendable = 400 <= error.status < 500 and not isinstance(error, TooManyRequests)
         raise CommandError(str(error), WRONG_INPUT if mendable else FAILED) from None
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from arqway.service.cli.api_client import follow, open_api
 from arqway.service.cli.progress import progress_view
 from arqway.service.cli.terminal import FAILED, say, say_table, warn
-from arqway.service.client import ArqwayClient, Job, RawJson, SubmitOptions, WaitTimeout
+from arqway.service.client import ArqwayClient, HttpSubmitOptions, Job, RawJson, WaitTimeout
 from arqway.service.client.views import read_object
 
 AnswerT = TypeVar("AnswerT")
@@ -80,7 +80,7 @@ def ask_api(
     return asyncio.run(ask())
 
 
-def _options(arguments: Namespace) -> SubmitOptions:
+def _options(arguments: Namespace) -> HttpSubmitOptions:
     return {
         "delay": None if arguments.delay is None else timedelta(seconds=arguments.delay),
         "run_at": arguments.run_at,

@@ -6,8 +6,8 @@ from arqway.service.cli.jobs import ask_api
 from arqway.service.cli.redis_server import ask_redis
 from arqway.service.cli.terminal import WRONG_INPUT, CommandError, moment, say, say_table
 from arqway.service.client import ArqwayClient
-from arqway.service.client.listing import JobFilter
-from arqway.service.client.operations import DeadGroup, Queue
+from arqway.service.client.listing import ListOptions
+from arqway.service.shapes.operations import DeadGroupView, QueueView
 from arqway.workers.client.access import AuditEntry
 
 _QUEUES = ("QUEUE", "DUE", "OLDEST", "LATER", "RUNNING", "IN/S", "OUT/S", "FAILED", "WORKERS", "EMPTY IN", "PAUSED")
@@ -56,41 +56,52 @@ def audit(last: int) -> int:
 
 
 def _redrive(arguments: Namespace) -> int:
-    which = JobFilter(**{name: getattr(arguments, name) for name in _FILTERS})  # type: ignore[typeddict-item]
+    which = ListOptions(**{name: getattr(arguments, name) for name in _FILTERS})  # type: ignore[typeddict-item]
     how = {"dry_run": arguments.dry_run, "limit": arguments.limit, "rate": arguments.rate}
     done = ask_api(arguments.url, lambda api: api.operations.redrive(**how, **which), changing=True)
-    number = done.matched if done.dry_run else done.redriven
-    more = "; more match" if done.more else ""
-    say(f"{number} would be submitted again{more}" if done.dry_run else f"{number} submitted again{more}")
+    number = done["matched"] if done["dry_run"] else done["redriven"]
+    more = "; more match" if done["more"] else ""
+    say(f"{number} would be submitted again{more}" if done["dry_run"] else f"{number} submitted again{more}")
     return 0
 
 
-async def _groups(api: ArqwayClient) -> list[DeadGroup]:
+async def _groups(api: ArqwayClient) -> list[DeadGroupView]:
     return [group async for group in api.operations.dead()]
 
 
-def _queue_row(queue: Queue) -> tuple[str, ...]:
+def _queue_row(queue: QueueView) -> tuple[str, ...]:
     return (
-        queue.name,
-        str(queue.depth),
-        f"{queue.oldest_age_s:.1f} s" if queue.depth else "",
-        str(queue.later),
-        str(queue.running),
-        f"{queue.in_rate:.2f}",
-        f"{queue.out_rate:.2f}",
-        str(queue.failed),
-        str(queue.workers),
-        "" if queue.drain_s is None else f"{queue.drain_s:.0f} s",
-        f"{queue.paused_at:%Y-%m-%dT%H:%M:%SZ}" if queue.paused_at else "",
+        queue["name"],
+        str(queue["depth"]),
+        f"{queue['oldest_age_s']:.1f} s" if queue["depth"] else "",
+        str(queue["later"]),
+        str(queue["running"]),
+        f"{queue['in_rate']:.2f}",
+        f"{queue['out_rate']:.2f}",
+        str(queue["failed"]),
+        str(queue["workers"]),
+        f"{queue['drain_s']:.0f} s" if "drain_s" in queue else "",
+        _to_the_second(queue["paused_at"]) if "paused_at" in queue else "",
     )
-
-
-def _group_row(group: DeadGroup) -> tuple[str, ...]:
-    message = group.failure.message[:_MESSAGE_CHARS]
-    times = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (group.first_at, group.latest_at)]
-    return group.fingerprint, str(group.jobs), group.kind, group.failure.code, message, *times, group.latest.id
 
 
 def _audit_row(entry: AuditEntry) -> tuple[str, ...]:
     who = (moment(entry.at_ms), entry.name, entry.key_id, entry.tenant)
     return (*who, entry.action, entry.target, str(entry.count), entry.outcome, entry.request_id)
+
+
+def _group_row(group: DeadGroupView) -> tuple[str, ...]:
+    failure = group["failure"]
+    times = map(_to_the_second, (group["first_at"], group["latest_at"]))
+    what = (
+        group["fingerprint"],
+        str(group["jobs"]),
+        group["kind"],
+        failure["code"],
+        failure["message"][:_MESSAGE_CHARS],
+    )
+    return *what, *times, group["latest"]["id"]
+
+
+def _to_the_second(timestamp: str) -> str:
+    return timestamp.partition(".")[0] + "Z"

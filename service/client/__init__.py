@@ -1,52 +1,59 @@
 """A client of the HTTP service, for Python code that is not beside Redis.
 
 Read ``api`` first: ``ArqwayClient`` submits, waits, streams, cancels. ``transport`` sends requests, again where that is
-safe; ``frames`` reads event streams; ``views`` has what comes back, ``errors`` what may go wrong.
+safe; ``frames`` reads event streams; ``views`` has jobs and events, ``service.shapes`` the
+other things that come back, ``errors`` what may go wrong.
 """
 
 from arqway.service.client.api import ArqwayClient
 from arqway.service.client.errors import (
     ApiError,
     Conflict,
-    FieldError,
     Forbidden,
     Invalid,
-    ItemProblem,
-    JobFailed,
     NotFound,
-    RateLimited,
+    TooManyRequests,
     Unauthorised,
     Unavailable,
     UnexpectedAnswer,
-    WaitTimeout,
 )
-from arqway.service.client.submission import BatchItem, JobOptions, RawJson, SubmitOptions
-from arqway.service.client.views import AcceptedBatch, Batch, Event, Failure, Job, JobHandle, Progress
+from arqway.service.client.submission import HttpSubmitOptions, NewJob, RawJson
+from arqway.service.client.views import Event, Job, JobHandle, SubmittedBatch
+from arqway.service.shapes.batches import BatchView
+from arqway.service.shapes.operations import DeadGroupView, QueueView, RedriveView, WorkerView
+from arqway.service.shapes.problems import FieldError, ItemProblem
+from arqway.workers.contract.errors import JobFailed, WaitTimeout
+from arqway.workers.contract.record import Failure, Progress
+from arqway.workers.definition import JobOptions
 
 __all__ = [
-    "AcceptedBatch",
     "ApiError",
     "ArqwayClient",
-    "Batch",
-    "BatchItem",
+    "BatchView",
     "Conflict",
+    "DeadGroupView",
     "Event",
     "Failure",
     "FieldError",
     "Forbidden",
+    "HttpSubmitOptions",
     "Invalid",
     "ItemProblem",
     "Job",
     "JobFailed",
     "JobHandle",
     "JobOptions",
+    "NewJob",
     "NotFound",
     "Progress",
-    "RateLimited",
+    "QueueView",
     "RawJson",
-    "SubmitOptions",
+    "RedriveView",
+    "SubmittedBatch",
+    "TooManyRequests",
     "Unauthorised",
     "Unavailable",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "WorkerView",
 ]

@@ -11,25 +11,25 @@ from pydantic_core import to_json
 from typing_extensions import Unpack
 
 from arqway.service.client import jobs
-from arqway.service.client.batches import Batches
-from arqway.service.client.errors import JobFailed
-from arqway.service.client.listing import JobFilter, pages, written
+from arqway.service.client.batches import HttpBatches
+from arqway.service.client.listing import ListOptions, pages, written
 from arqway.service.client.operations import Operations
 from arqway.service.client.polling import versions
 from arqway.service.client.streaming import frames
-from arqway.service.client.submission import UNSET, BatchItem, SubmitOptions, key_header, payload_json
+from arqway.service.client.submission import UNSET, HttpSubmitOptions, NewJob, key_header, payload_json
 from arqway.service.client.transport import Request, Transport
 from arqway.service.client.views import (
-    AcceptedBatch,
-    Batch,
     Event,
     Job,
     JobHandle,
     ResultT,
+    SubmittedBatch,
     handle_of,
     read_event,
     read_job,
 )
+from arqway.service.shapes.batches import BatchView
+from arqway.workers.contract.errors import JobFailed
 from arqway.workers.definition import JobDefinition, PayloadT
 
 
@@ -61,7 +61,7 @@ class ArqwayClient:
         connect: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._transport = Transport(base_url, api_key=api_key, timeout_s=timeout_s, retries=retries, connect=connect)
-        self.batches = Batches(self._transport)
+        self.batches = HttpBatches(self._transport)
         self.operations = Operations(self._transport)
 
     def __repr__(self) -> str:
@@ -86,30 +86,30 @@ class ArqwayClient:
 
     @overload
     async def submit(
-        self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[SubmitOptions]
+        self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[HttpSubmitOptions]
     ) -> Job[ResultT]: ...
     @overload
-    async def submit(self, job: str, payload: Any, **options: Unpack[SubmitOptions]) -> Job[Any]: ...
+    async def submit(self, job: str, payload: Any, **options: Unpack[HttpSubmitOptions]) -> Job[Any]: ...
     async def submit(
-        self, job: JobDefinition[Any, Any] | str, payload: Any, **options: Unpack[SubmitOptions]
+        self, job: JobDefinition[Any, Any] | str, payload: Any, **options: Unpack[HttpSubmitOptions]
     ) -> Job[Any]:
         """Submit a job. Once this returns, the job is not lost: it will end.
 
         Args:
             job: Its definition, for a typed payload and result; or its kind.
             payload: What it is given.
-            options: ``SubmitOptions``. With ``wait_s`` the job is returned at its end, if that comes in time.
+            options: ``HttpSubmitOptions``. With ``wait_s`` the job is returned at its end, if that comes in time.
 
         Raises:
             Invalid: The payload or an option does not fit.
             NotFound: The service has no such kind.
             Conflict: An unfinished job, ``job_id``, has the ``unique_key``.
-            Unavailable, RateLimited: It was not accepted, as far as is known; with the same ``idempotency_key`` the
+            Unavailable, TooManyRequests: It was not accepted, as far as is known; with the same ``idempotency_key`` the
                 call may be made again all the same.
             ApiError: Something else went wrong.
         """
         wait_s, key = options.pop("wait_s", None), options.pop("idempotency_key", None)
-        item = BatchItem(job, payload, options)
+        item = NewJob(job, payload, options)
         body = payload_json(item.definition, payload)
         path, headers = f"/jobs/{quote(item.kind, safe='')}", key_header(key)
         answer = await self._transport.send(Request("POST", path, item.query(), body, headers))
@@ -117,9 +117,9 @@ class ArqwayClient:
         return await jobs.ended_within(self._transport, accepted, wait_s) if wait_s else accepted
 
     async def submit_many(
-        self, items: Sequence[BatchItem], *, atomic: bool = False, idempotency_key: str | None = None
-    ) -> AcceptedBatch:
-        """Submit up to 1,000 jobs at once: ``Batches.submit``. ``batches`` has what else there is of batches."""
+        self, items: Sequence[NewJob], *, atomic: bool = False, idempotency_key: str | None = None
+    ) -> SubmittedBatch:
+        """Submit up to 1,000 jobs at once: ``HttpBatches.submit``. ``batches`` has what else there is of batches."""
         return await self.batches.submit(items, atomic=atomic, idempotency_key=idempotency_key)
 
     @overload
@@ -155,7 +155,7 @@ class ArqwayClient:
         """Wait for the job's end and return its result. Raises JobFailed where there is none, else as ``wait``."""
         ended = await self.wait(handle_of(job), timeout_s=timeout_s)
         if not ended.succeeded:
-            raise JobFailed(ended)
+            raise _failed(ended)
         return ended.result
 
     @overload
@@ -254,19 +254,19 @@ class ArqwayClient:
         named = handle_of(job) if isinstance(job, str) else job
         return await jobs.retry(self._transport, named, payload, if_unchanged=if_unchanged)
 
-    async def list(self, **which: Unpack[JobFilter]) -> AsyncGenerator[Job[Any], None]:
+    async def list(self, **which: Unpack[ListOptions]) -> AsyncGenerator[Job[Any], None]:
         """Give the caller's jobs, the one that was accepted last first.
 
         A job that is there all the time is given once, whatever comes and goes meanwhile.
 
         Args:
-            which: ``JobFilter``: those for which every part that is given holds.
+            which: ``ListOptions``: those for which every part that is given holds.
         """
         async for view in pages(self._transport, "/jobs", "jobs", written(which).items()):
             yield read_job(view, JobHandle(""))
 
-    async def batch(self, batch_id: str) -> Batch:
-        """Return how a batch is. Raises NotFound."""
+    async def batch(self, batch_id: str) -> BatchView:
+        """Return the state of a batch. Raises NotFound."""
         return await self.batches.read(batch_id)
 
     async def request(self, method: str, path: str, *, json: Any = UNSET, repeatable: bool = False) -> httpx.Response:
@@ -280,3 +280,9 @@ class ArqwayClient:
         """
         body = None if json is UNSET else to_json(json)
         return await self._transport.send(Request(method, path, body=body, repeatable=repeatable or method == "GET"))
+
+
+def _failed(job: Job[Any]) -> JobFailed:
+    if failure := job.failure:
+        return JobFailed(failure.message, code=failure.code, job=job)
+    return JobFailed(f"The job is {job.state}.", code=job.state.value, job=job)

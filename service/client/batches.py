@@ -5,38 +5,19 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel
-
-from arqway.service.client.errors import ItemProblem
 from arqway.service.client.streaming import frames
-from arqway.service.client.submission import BatchItem, key_header
+from arqway.service.client.submission import NewJob, key_header
 from arqway.service.client.transport import Request, Transport
-from arqway.service.client.views import (
-    AcceptedBatch,
-    Batch,
-    Event,
-    JobHandle,
-    read_event,
-    read_object,
-    read_view,
-)
+from arqway.service.client.views import Event, JobHandle, SubmittedBatch, read_event
+from arqway.service.shapes.batches import AcceptedBatchView, AcceptedItem, ActedView, BatchView
+from arqway.service.shapes.problems import ItemProblem
 from arqway.workers.contract.events import FINISHED
 
 _SLOW_S = 60.0
 """What an act on a thousand jobs may take beyond the time of other calls."""
 
 
-class _Outcome(BaseModel):
-    id: str = ""
-    problem: ItemProblem | None = None
-
-
-class _Accepted(BaseModel):
-    id: str
-    jobs: tuple[_Outcome, ...] = ()
-
-
-class Batches:
+class HttpBatches:
     """Batches of the caller.
 
     Args:
@@ -47,8 +28,8 @@ class Batches:
         self._transport = transport
 
     async def submit(
-        self, items: Sequence[BatchItem], *, atomic: bool = False, idempotency_key: str | None = None
-    ) -> AcceptedBatch:
+        self, items: Sequence[NewJob], *, atomic: bool = False, idempotency_key: str | None = None
+    ) -> SubmittedBatch:
         """Submit up to 1,000 jobs of any kinds at once: all or none of them if ``atomic``, else each that can be.
 
         Args:
@@ -65,16 +46,15 @@ class Batches:
         jobs = b",".join(item.as_json() for item in items)
         body = b'{"jobs":[%b],"atomic":%b}' % (jobs, b"true" if atomic else b"false")
         request = Request("POST", "/jobs:batch", body=body, headers=key_header(idempotency_key))
-        told = read_view(_Accepted, read_object((await self._transport.send(request)).content))
-        return AcceptedBatch(told.id, tuple(map(_outcome, items, told.jobs)))
+        told = await self._transport.ask(request, AcceptedBatchView)
+        return SubmittedBatch(told["id"], tuple(map(_outcome, items, told["jobs"])))
 
-    async def read(self, batch_id: str) -> Batch:
-        """Return how a batch is. Raises NotFound."""
-        answer = await self._transport.send(Request("GET", _path(batch_id)))
-        return read_view(Batch, read_object(answer.content))
+    async def read(self, batch_id: str) -> BatchView:
+        """Return the state of a batch. Raises NotFound."""
+        return await self._transport.ask(Request("GET", _path(batch_id)), BatchView)
 
     async def stream(self, batch_id: str, *, after: str | None = None) -> AsyncGenerator[Event[Any], None]:
-        """Give how the batch is and then the events of its jobs, up to the event ``finished``.
+        """Give the state of the batch, and then the events of its jobs, up to the event ``finished``.
 
         Args:
             batch_id: Its id.
@@ -95,12 +75,11 @@ class Batches:
         return await self._act(Request("POST", f"{_path(batch_id)}:retry-failed", repeatable=False))
 
     async def _act(self, request: Request) -> int:
-        view = read_object((await self._transport.send(request, wait_s=_SLOW_S)).content)
-        return read_view(int, view.get("jobs"))
+        return (await self._transport.ask(request, ActedView, wait_s=_SLOW_S))["jobs"]
 
 
-def _outcome(item: BatchItem, told: _Outcome) -> JobHandle[Any] | ItemProblem:
-    return told.problem or item.handle(told.id)
+def _outcome(item: NewJob, told: AcceptedItem) -> JobHandle[Any] | ItemProblem:
+    return told["problem"] if "problem" in told else item.handle(told.get("id", ""))
 
 
 def _path(batch_id: str) -> str:

@@ -8,64 +8,28 @@
     ├── Forbidden          403: the API key does not allow this
     ├── NotFound           404: no such job, batch or kind
     ├── Conflict           409, 412: it is in another state than the request needs
-    ├── RateLimited        429, still so after the retries
+    ├── TooManyRequests    429, still so after the retries
     ├── Unavailable        no answer, or 502, 503, 504, still so after the retries
-    ├── UnexpectedAnswer   what answers is not Arqway, or a version that this client cannot read
-    ├── JobFailed          .job, .failure: the job whose result was asked for has none, and will have none
-    └── WaitTimeout        the job had not ended when the caller's patience did
+    └── UnexpectedAnswer   what answers is not Arqway, or a version that this client cannot read
+
+Two more say how a job ended or did not, and are the same beside Redis: ``JobFailed`` and ``WaitTimeout`` of
+``arqway.workers.contract.errors``.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
+from arqway.service.shapes.problems import FieldError, ItemProblem, Problem
 from arqway.workers.contract.errors import ArqwayError
 
-if TYPE_CHECKING:
-    from arqway.service.client.views import Failure, Job
-
 HELD = "idempotency_held"
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class FieldError(_View):
-    """One part of a request that does not fit."""
-
-    loc: tuple[str | int, ...] = ()
-    """Where: ``body``, ``payload`` or ``query`` first, then names and places in lists."""
-    type: str = ""
-    msg: str = ""
-
-    def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.loc[1:])) or 'payload'}: {self.msg}"
-
-
-class ItemProblem(_View):
-    """Why one job of a batch was not accepted."""
-
-    index: int
-    """Its place in the request, from 0."""
-    code: str
-    detail: str
-    errors: tuple[FieldError, ...] = ()
-
-
-class Problem(_View):
-    """What an answer tells of an error. Source: RFC 9457."""
-
-    code: str = ""
-    detail: str
-    errors: tuple[FieldError, ...] = ()
-    items: tuple[ItemProblem, ...] = ()
-    job_id: str | None = None
+_PROBLEM = TypeAdapter(Problem)
 
 
 class ApiError(ArqwayError):
@@ -94,7 +58,7 @@ class ApiError(ArqwayError):
         request_id: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(" ".join([detail, *map(str, errors)]))
+        super().__init__(" ".join([detail, *map(_told, errors)]))
         self.detail = detail
         self.status = status
         self.code = code
@@ -111,7 +75,7 @@ class ApiError(ArqwayError):
     @property
     def is_passing(self) -> bool:
         """Whether the same request may well be served a little later."""
-        return isinstance(self, RateLimited | Unavailable) or self.code == HELD
+        return isinstance(self, TooManyRequests | Unavailable) or self.code == HELD
 
 
 class Invalid(ApiError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
@@ -134,7 +98,7 @@ class Conflict(ApiError):  # noqa: N818
     """What was asked does not go with the present state."""
 
 
-class RateLimited(ApiError):  # noqa: N818
+class TooManyRequests(ApiError):  # noqa: N818
     """There were too many requests."""
 
 
@@ -146,29 +110,13 @@ class UnexpectedAnswer(ApiError):  # noqa: N818
     """What answered is not Arqway, or a version that this client cannot read."""
 
 
-class JobFailed(ApiError):  # noqa: N818
-    """The job failed or was cancelled, so it has no result. ``code`` is the failure's, or ``cancelled``."""
-
-    def __init__(self, job: "Job[Any]") -> None:
-        failure = job.failure
-        code, detail = (failure.code, failure.message) if failure else (str(job.state), f"The job is {job.state}.")
-        super().__init__(f"{detail} ({code})", code=code, job_id=job.id)
-        self.detail = detail
-        self.job = job
-        self.failure: Failure | None = failure
-
-
-class WaitTimeout(ApiError):  # noqa: N818
-    """The job has not ended in time. It goes on, and can be waited for again."""
-
-
 _BY_STATUS: Mapping[int, type[ApiError]] = {
     401: Unauthorised,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
     412: Conflict,
-    429: RateLimited,
+    429: TooManyRequests,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
@@ -177,17 +125,14 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 
 def error_of(answer: httpx.Response) -> ApiError:
     """Return the error that an answer tells, whoever wrote it: the service or a proxy before it."""
-    try:
-        problem = Problem.model_validate_json(answer.content)
-    except ValidationError:
-        problem = Problem(detail=f"The service answered {answer.status_code} {_phrase(answer)}".rstrip())
+    problem = _problem_in(answer)
     return _class_of(answer)(
-        problem.detail,
+        problem["detail"],
         status=answer.status_code,
-        code=problem.code,
-        errors=problem.errors,
-        items=problem.items,
-        job_id=problem.job_id,
+        code=problem["code"],
+        errors=problem.get("errors", ()),
+        items=problem.get("items", ()),
+        job_id=problem.get("job_id"),
         request_id=answer.headers.get("x-request-id"),
         retry_after_s=retry_after_s(answer, datetime.now(UTC)),
     )
@@ -205,6 +150,25 @@ def retry_after_s(answer: httpx.Response, now: datetime) -> float | None:
         return max(0.0, (parsedate_to_datetime(given) - now).total_seconds())
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _problem_in(answer: httpx.Response) -> Problem:
+    """Return what the body tells, with the status for what it does not tell: others need not answer with problems."""
+    problem: Problem = {
+        "type": "about:blank",
+        "title": "",
+        "status": answer.status_code,
+        "detail": f"The service answered {answer.status_code} {_phrase(answer)}".rstrip(),
+        "code": "",
+    }
+    try:
+        return _PROBLEM.validate_python({**problem, **from_json(answer.content)})
+    except (TypeError, ValueError):
+        return problem
+
+
+def _told(error: FieldError) -> str:
+    return f"{'.'.join(map(str, error['loc'][1:])) or 'payload'}: {error['msg']}"
 
 
 def _class_of(answer: httpx.Response) -> type[ApiError]:

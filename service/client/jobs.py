@@ -7,11 +7,12 @@ from urllib.parse import quote
 
 import httpx
 
-from arqway.service.client.errors import ApiError, Conflict, RateLimited, Unavailable, WaitTimeout
+from arqway.service.client.errors import ApiError, Conflict, TooManyRequests, Unavailable
 from arqway.service.client.polling import polls
 from arqway.service.client.submission import UNSET, payload_json
 from arqway.service.client.transport import Request, Transport
 from arqway.service.client.views import Job, JobHandle, ResultT, handle_of, read_job, read_object
+from arqway.workers.contract.errors import WaitTimeout
 from arqway.workers.contract.states import JobState
 
 
@@ -34,7 +35,7 @@ async def wait(transport: Transport, handle: JobHandle[ResultT], timeout_s: floa
     """Return a job once it has ended. Raises WaitTimeout."""
     clock = asyncio.get_running_loop().time
     until_s = None if timeout_s is None else clock() + timeout_s
-    late = WaitTimeout(f"Job {handle.id} has not ended within {timeout_s} s.", code="wait_timeout", job_id=handle.id)
+    late = WaitTimeout(f"Job {handle.id} has not ended within {timeout_s} s.", job_id=handle.id)
     try:
         async with aclosing(polls(transport, path_of(handle), until_s)) as answers:
             async for answer in answers:
@@ -43,7 +44,7 @@ async def wait(transport: Transport, handle: JobHandle[ResultT], timeout_s: floa
                     return seen
                 if until_s is not None and clock() >= until_s:
                     break
-    except (Unavailable, RateLimited) as error:
+    except (Unavailable, TooManyRequests) as error:
         if until_s is None:
             raise
         raise late from error
@@ -57,7 +58,7 @@ async def ended_within(transport: Transport, accepted: Job[ResultT], wait_s: flo
     """
     try:
         return await wait(transport, accepted, wait_s)
-    except ApiError:
+    except (ApiError, WaitTimeout):
         return accepted
 
 

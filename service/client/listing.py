@@ -14,7 +14,7 @@ from arqway.workers.contract.states import JobState
 _PAGE = 200
 
 
-class JobFilter(TypedDict, total=False):
+class ListOptions(TypedDict, total=False):
     """Which jobs: those for which every part that is given holds."""
 
     state: JobState | str | None
@@ -30,7 +30,7 @@ class JobFilter(TypedDict, total=False):
     """Accepted at this moment or earlier; needs a time zone."""
 
 
-def written(which: JobFilter) -> dict[str, str]:
+def written(which: ListOptions) -> dict[str, str]:
     """Return a filter as the service takes it."""
     given = ((name, value) for name, value in which.items() if value is not None)
     return {name: value.isoformat() if isinstance(value, datetime) else str(value) for name, value in given}

@@ -1,18 +1,18 @@
 """What to submit: a job's definition or kind, its payload, and how it is to be run."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from pydantic_core import PydanticSerializationError, to_json
-from typing_extensions import TypedDict
 
-from arqway.service.client.errors import FieldError, Invalid
+from arqway.service.client.errors import Invalid
 from arqway.service.client.views import JobHandle
+from arqway.service.shapes.problems import FieldError
 from arqway.workers.contract.errors import InvalidPayload
-from arqway.workers.definition import JobDefinition
+from arqway.workers.definition import JobDefinition, JobOptions
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _UNPROCESSABLE, _BAD = 422, 400
@@ -24,26 +24,7 @@ class RawJson(bytes):
     """A payload that is JSON already, and is sent as it is."""
 
 
-class JobOptions(TypedDict, total=False):
-    """How a job is to be run. Each may be left out or None."""
-
-    delay: timedelta | None
-    """Start no sooner than this from now."""
-    run_at: datetime | None
-    """Start no sooner than this moment; needs a time zone; not with ``delay``."""
-    queue: str | None
-    """One of the queues that the kind allows."""
-    tags: Sequence[str] | None
-    """Up to 8 words to find the job by."""
-    unique_key: str | None
-    """Refused with ``Conflict`` while another job of this kind has this key and is not final."""
-    deadline: datetime | None
-    """No attempt begins or goes on after this moment; needs a time zone."""
-    callback_url: str | None
-    """Is told of the job's end: ``docs/webhooks.md``."""
-
-
-class SubmitOptions(JobOptions, total=False):
+class HttpSubmitOptions(JobOptions, total=False):
     """How a job is to be submitted and run."""
 
     wait_s: float | None
@@ -52,8 +33,8 @@ class SubmitOptions(JobOptions, total=False):
     """Names this submission, so that it makes one job however often it is sent; a random one by default."""
 
 
-class BatchItem(NamedTuple):
-    """One job of a batch."""
+class NewJob(NamedTuple):
+    """A job to submit."""
 
     job: JobDefinition[Any, Any] | str
     """Its definition or its kind."""
@@ -93,7 +74,7 @@ def payload_json(definition: JobDefinition[Any, Any] | None, payload: Any) -> by
     try:
         return to_json(payload) if definition is None else definition.write_payload(payload)
     except InvalidPayload as error:
-        errors = [FieldError(loc=("body", *one["loc"]), type=one["type"], msg=one["msg"]) for one in error.errors]
+        errors = [FieldError(loc=["body", *one["loc"]], type=one["type"], msg=one["msg"]) for one in error.errors]
         raise Invalid(str(error), status=_UNPROCESSABLE, code="invalid_payload", errors=errors) from error
     except PydanticSerializationError as error:
         detail = "The payload cannot be written as JSON."

@@ -9,6 +9,7 @@ import httpx
 
 from arqway.service.client.errors import ApiError, Unavailable, error_of
 from arqway.service.client.patience import Patience
+from arqway.service.client.views import ViewT, read_object, read_view
 from arqway.workers.contract.errors import ConfigurationError
 
 _CONNECTIONS = 1_000
@@ -99,6 +100,10 @@ class Transport:
                 error.repeated = repeated
                 await self.rest(request, error, patience)
                 repeated |= _may_have_served(error)
+
+    async def ask(self, request: Request, kind: type[ViewT], *, wait_s: float = 0) -> ViewT:
+        """Return what a good answer says, as one of ``service.shapes``. Raises ApiError, as ``send``."""
+        return read_view(kind, read_object((await self.send(request, wait_s=wait_s)).content))
 
     async def rest(self, request: Request, error: ApiError, patience: Patience) -> None:
         """Wait until the request may be sent again. Raises the error if it may not."""

@@ -1,4 +1,7 @@
-"""What the service tells of jobs and batches, typed. Parts that a later version adds are passed over."""
+"""Jobs and their events, typed by the jobs' definitions; anything else is read as its shape in ``service.shapes`` says.
+
+Parts that a later version of the service adds are passed over.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -9,7 +12,10 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 from pydantic import GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import core_schema, from_json, to_json
 
-from arqway.service.client.errors import ItemProblem, UnexpectedAnswer
+from arqway.service.client.errors import UnexpectedAnswer
+from arqway.service.shapes.batches import BatchView
+from arqway.service.shapes.problems import ItemProblem
+from arqway.workers.contract.record import Failure, Progress
 from arqway.workers.contract.states import TERMINAL_STATES, JobState
 from arqway.workers.definition import JobDefinition
 
@@ -27,27 +33,6 @@ class JobHandle(Generic[ResultT]):
     definition: Annotated[JobDefinition[Any, ResultT] | None, _UNCHECKED] = field(
         default=None, repr=False, compare=False
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job says it is."""
-
-    current: float
-    total: float | None = None
-    message: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why an attempt failed. The last three are told to callers with the scope ``operate`` only."""
-
-    code: str
-    message: str
-    fingerprint: str | None = None
-    error: str | None = None
-    detail: str | None = None
-    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,31 +107,13 @@ class Event(Generic[ResultT]):
     failure: Failure | None = None
     job: "Job[ResultT] | None" = None
     """All of the job, in the event that ends its own stream."""
-    batch: "Batch | None" = None
-    """How the batch is, in an event ``batch``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Many jobs that were accepted as one."""
-
-    id: str
-    created_at: datetime
-    total: int
-    counts: Mapping[JobState, int]
-    """How many of its jobs are in each state."""
-    finished_at: datetime | None = None
-    """When its last job ended."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether all of its jobs have ended."""
-        return self.finished_at is not None
+    batch: BatchView | None = None
+    """The state of the batch, in an event ``batch``."""
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptedBatch:
-    """What became of a batch that was submitted."""
+class SubmittedBatch:
+    """The outcome of submitting a batch."""
 
     id: str
     outcomes: tuple[JobHandle[Any] | ItemProblem, ...]
@@ -160,7 +127,7 @@ class AcceptedBatch:
     @property
     def refused(self) -> list[ItemProblem]:
         """Those that were not."""
-        return [outcome for outcome in self.outcomes if isinstance(outcome, ItemProblem)]
+        return [outcome for outcome in self.outcomes if not isinstance(outcome, JobHandle)]
 
 
 def handle_of(job: JobHandle[ResultT] | str) -> JobHandle[ResultT]:
@@ -200,7 +167,7 @@ def read_event(name: str, event_id: str, data_json: str, handle: JobHandle[Resul
     """Read an event of a stream. Raises UnexpectedAnswer."""
     data = read_object(data_json.encode())
     if name == "batch":
-        return Event(name=name, id=event_id, batch=read_view(Batch, data))
+        return Event(name=name, id=event_id, batch=read_view(BatchView, data))
     known: dict[str, Any] = {
         part: data[part] for part in ("state", "attempt", "at", "progress", "failure") if part in data
     }

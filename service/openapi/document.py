@@ -14,7 +14,8 @@ from arqway.service.openapi.links import links_of
 from arqway.service.openapi.responses import EVENT_STREAM, HEADERS, PROBLEM_SCHEMA, headers, problems
 from arqway.service.openapi.samples import answer_samples, request_samples
 from arqway.service.problems.errors import InsufficientScope, RateLimited, Unauthenticated
-from arqway.service.shapes.events import BatchFinishedView, JobEventView
+from arqway.service.shapes.batches import BatchFinishedView
+from arqway.service.shapes.jobs import JobEventView
 from arqway.service.shapes.problems import Problem
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.registry import Registry

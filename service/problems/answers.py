@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from arqway.service.problems.errors import NotJson, Refusal, UnsupportedMediaType
+from arqway.service.problems.errors import AccessRefused, NotJson, UnsupportedMediaType
 from arqway.service.problems.kinds import TYPE_PREFIX, ProblemKind
 from arqway.service.problems.table import PROBLEMS, UNEXPECTED
 from arqway.service.shapes.problems import FieldError, ItemProblem, Problem
@@ -177,7 +177,7 @@ def _headers_of(error: Exception) -> Mapping[str, str]:
             return {"Accept": "application/json"}
         case IdempotencyHeld() | QueueFull():
             return {"Retry-After": str(error.retry_after_s)}
-        case Refusal():
+        case AccessRefused():
             return error.headers
     return {}
 

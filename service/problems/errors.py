@@ -89,7 +89,7 @@ class ReportStoreUnavailable(ServiceError):  # noqa: N818
     """The store of finished reports does not answer at the moment."""
 
 
-class Refusal(ArqwayError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
+class AccessRefused(ArqwayError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
     """The request is refused.
 
     Args:
@@ -102,7 +102,7 @@ class Refusal(ArqwayError):  # noqa: N818 - a fact, as in arqway.workers.contrac
         self.headers = headers or {}
 
 
-class Unauthenticated(Refusal):
+class Unauthenticated(AccessRefused):
     """An API key is needed, in the header Authorization: Bearer KEY."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class InvalidToken(Unauthenticated):
         super(Unauthenticated, self).__init__(headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'})
 
 
-class InsufficientScope(Refusal):
+class InsufficientScope(AccessRefused):
     """The API key does not allow this. Source of the header: RFC 6750, section 3."""
 
     def __init__(self, needed: Scope) -> None:
@@ -124,17 +124,17 @@ class InsufficientScope(Refusal):
         super().__init__(f"This needs an API key with the scope {needed}.", {"WWW-Authenticate": challenge})
 
 
-class RateLimited(Refusal):
+class RateLimited(AccessRefused):
     """There were too many requests with this API key."""
 
 
-class ForeignHost(Refusal):
+class ForeignHost(AccessRefused):
     """This service answers to names of this machine only, and to those in ARQWAY_TRUSTED_HOSTS."""
 
 
-class ForeignOrigin(Refusal):
+class ForeignOrigin(AccessRefused):
     """A page of another site may not do this: its origin is neither this machine nor in ARQWAY_CORS_ORIGINS."""
 
 
-class RemoteCaller(Refusal):
+class RemoteCaller(AccessRefused):
     """These routes ask for no keys and no login, so only clients on this machine may call them."""

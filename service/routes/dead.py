@@ -15,9 +15,8 @@ from arqway.service.http.answers import json_answer, next_link
 from arqway.service.http.routing import JobRoute
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.errors import BodyTooLarge, NotJson, UnsupportedMediaType
-from arqway.service.routes.lists import moment_ms
-from arqway.service.shapes.operations import DeadView, RedriveFilter, RedriveRequest, RedriveView
-from arqway.workers.client import JobFilter
+from arqway.service.routes.lists import job_filter
+from arqway.service.shapes.operations import DeadView, RedriveRequest, RedriveView
 from arqway.workers.client.dead import DeadLetterGroup
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import InvalidCursor, InvalidPayload, StoreUnavailable
@@ -66,18 +65,13 @@ async def list_dead(
 )
 async def redrive(request: Request, asked: RedriveRequest) -> Response:
     """Submit dead letters again, each as a new job with the same payload. `dry_run` only counts them."""
-    which = _filter(asked.filter)
+    which = job_filter(asked.filter)
     done = await dead_letters_of(request).redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
     outcome = "dry run" if asked.dry_run else "done"
     await audit(
         request, "dead.redrive", asked.filter.model_dump_json(exclude_none=True), done.redriven, outcome=outcome
     )
     return json_answer({**done._asdict(), "dry_run": asked.dry_run})
-
-
-def _filter(asked: RedriveFilter) -> JobFilter:
-    parts = asked.model_dump(exclude={"created_from", "created_to"})
-    return JobFilter(**parts, from_ms=moment_ms(asked.created_from), to_ms=moment_ms(asked.created_to))
 
 
 def _group_view(found: DeadLetterGroup, *, operator: bool) -> dict[str, Any]:

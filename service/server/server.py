@@ -8,13 +8,34 @@ import asyncio
 import socket
 
 import uvicorn
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
-from arqway.service.server.wire import GuardedProtocol
+from arqway.service.server.limits import WireLimits, raise_open_files
+from arqway.service.server.wire import GuardedProtocol, ServerConfig
+from arqway.service.settings import ServiceSettings
 from arqway.service.sse.stream import OpenStreams
 
+BACKLOG = 2048
+_GRACEFUL_S = 10
 _PATIENCE_S = 1.0
 """So long a client has to take the end of its stream."""
+
+
+def server_config(app: ASGIApp, settings: ServiceSettings) -> ServerConfig:
+    """Return how the service is served. Lets this process open as many files as the system allows."""
+    config = ServerConfig(
+        app,
+        http=GuardedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=_GRACEFUL_S,
+    )
+    config.limits = WireLimits.of(settings, raise_open_files())
+    return config
 
 
 class Server(uvicorn.Server):

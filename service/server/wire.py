@@ -12,7 +12,7 @@ from typing import Any, cast
 import httptools
 import uvicorn
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -20,13 +20,10 @@ from arqway.service.http.middleware import HEADERS, request_id_of
 from arqway.service.problems.answers import problem_response
 from arqway.service.problems.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, ServiceBusy
 from arqway.service.problems.table import PROBLEMS
-from arqway.service.server.limits import WireLimits, raise_open_files
-from arqway.service.settings import ServiceSettings
+from arqway.service.server.limits import WireLimits
 
 logger = logging.getLogger("arqway.service")
 
-_GRACEFUL_S = 10
-BACKLOG = 2048
 _LINGER_S = 2.0
 """How long a client that was refused may go on sending, so that it reads the answer and not a reset."""
 _FRAMED = 6
@@ -38,23 +35,6 @@ class ServerConfig(uvicorn.Config):
     """uvicorn's configuration, and the limits for each connection."""
 
     limits: WireLimits
-
-
-def server_config(app: ASGIApp, settings: ServiceSettings) -> ServerConfig:
-    """Return how the service is served. Lets this process open as many files as the system allows."""
-    config = ServerConfig(
-        app,
-        http=GuardedProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=_GRACEFUL_S,
-    )
-    config.limits = WireLimits.of(settings, raise_open_files())
-    return config
 
 
 class GuardedProtocol(HttpToolsProtocol):

@@ -1,5 +1,7 @@
-"""The JSON that the service takes and answers with: its shapes, as OpenAPI tells them.
+"""The JSON that the service accepts and answers with.
 
-One rule for all answers: a part that does not apply is an absent key, never a null. Views are plain dictionaries, so
-that an answer is written once, straight to JSON.
+Each shape is declared once, here: routes answer with it, OpenAPI documents describe it, ``service.client`` reads it.
+
+In every answer a part that does not apply is an absent key, never a null. Views are plain dictionaries, so that an
+answer is written straight to JSON.
 """

@@ -11,7 +11,7 @@ from arqway.workers.contract.states import JobState
 
 
 class AcceptedItem(TypedDict):
-    """What became of one job of a batch: ``id`` and ``state``, or ``problem``."""
+    """The outcome of one job of a batch: ``id`` and ``state`` if it was accepted, else ``problem``."""
 
     index: Annotated[int, Field(description="Its place in the request, from 0")]
     id: NotRequired[str]
@@ -48,7 +48,7 @@ class BatchProgress(TypedDict):
 
 
 class BatchView(TypedDict):
-    """How a batch is."""
+    """A batch: how many of its jobs are in each state, and how far it is."""
 
     id: str
     created_at: Timestamp
@@ -56,6 +56,17 @@ class BatchView(TypedDict):
     total: int
     counts: BatchCounts
     progress: BatchProgress
+
+
+class BatchFinishedView(TypedDict):
+    """The data of the event that ends a batch: how its jobs ended."""
+
+    id: Annotated[str, Field(description="The batch's id")]
+    at: Timestamp
+    succeeded: int
+    failed: int
+    cancelled: int
+    total: int
 
 
 class ActedView(TypedDict):

@@ -1,10 +1,10 @@
-"""A job, as its clients see it; ``workers.contract.view`` makes it of a record."""
+"""A job as its clients see it, its events and lists; ``workers.contract.view`` makes the views from records."""
 
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict, with_config
 from typing_extensions import TypedDict
 
 from arqway.workers.contract.states import JobState
@@ -14,8 +14,22 @@ EXAMPLE_ID = "0c2f7e6d9b1a4f4c8a51d3e2f6b7a890"
 EXAMPLE_BATCH_ID = "7c1d52a9f0e84b63a1b2c3d4e5f60718"
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="UTC, with milliseconds")]
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _RESULT = "Only after success"
 JobId = Annotated[str, Field(description="The job's id")]
+
+
+def _check_moment(moment: Any) -> Any:
+    """Refuse what pydantic would accept besides, such as a number: is it seconds or milliseconds?"""
+    if not isinstance(moment, str) or not _RFC_3339.fullmatch(moment):
+        raise ValueError("a moment is written as RFC 3339 says, such as 2026-03-01T09:30:00Z")
+    return moment
+
+
+Moment = Annotated[
+    AwareDatetime, Strict(False), BeforeValidator(_check_moment)
+]  # behind a check, a strict body takes no text
+"""A date and time with its offset, as a client writes it. Source: RFC 3339."""
 
 
 class ProgressView(TypedDict):
@@ -84,6 +98,17 @@ class JobView(TypedDict):
     failure: NotRequired[FailureView]
 
 
+class JobEventView(TypedDict):
+    """The data of an event: a state that a job reached, or its progress."""
+
+    id: Annotated[str, Field(description="The job's id")]
+    state: JobState
+    attempt: Annotated[int, Field(description="The attempt it belongs to; 0 before the first")]
+    at: Timestamp
+    progress: NotRequired[Annotated[ProgressView, Field(description="Of `progress`")]]
+    failure: NotRequired[Annotated[FailureView, Field(description="Of `failed` and `retrying`")]]
+
+
 class AttemptView(TypedDict):
     """One attempt of a job."""
 
@@ -103,13 +128,13 @@ class AttemptsView(TypedDict):
 
 
 class WaitingReason(TypedDict):
-    """One thing that a job waits for."""
+    """One reason why a job waits."""
 
     code: Literal["scheduled", "retrying", "queue_paused", "no_worker", "unknown_kind", "workers_busy", "backlog"]
     message: str
     until: NotRequired[Timestamp]
     position: NotRequired[Annotated[int, Field(description="Jobs of the queue that are due before it")]]
-    estimate_s: NotRequired[Annotated[float, Field(description="How long they will take, at the present pace")]]
+    estimate_s: NotRequired[Annotated[float, Field(description="Seconds that they will take, at the present pace")]]
 
 
 class WaitingView(TypedDict):
@@ -117,6 +142,30 @@ class WaitingView(TypedDict):
 
     waiting: bool
     reasons: list[WaitingReason]
+
+
+class JobSelection(BaseModel):
+    """Which jobs: those for which every part that is given holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str | None = Field(default=None, max_length=200, description="Their kind", examples=["report.generate"])
+    queue: str | None = Field(default=None, max_length=200, description="The queue that they are in, or were in")
+    tag: str | None = Field(default=None, max_length=128, description="One of their tags", examples=["march"])
+    batch: str | None = Field(default=None, max_length=128, description="The id of their batch")
+    fingerprint: str | None = Field(
+        default=None, max_length=64, description="Of the failure; the last to fail comes first"
+    )
+    created_from: Moment | None = Field(default=None, description="Accepted at this moment or later")
+    created_to: Moment | None = Field(default=None, description="Accepted at this moment or earlier")
+
+
+class ListQuery(JobSelection):
+    """Which jobs, and which page of them."""
+
+    state: JobState | None = Field(default=None, description="Their state now")
+    limit: int = Field(default=50, ge=1, le=200, description="Jobs on a page, at most")
+    cursor: str | None = Field(default=None, max_length=1000, description="`next` of the page before")
 
 
 class JobList(TypedDict):

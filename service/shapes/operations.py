@@ -1,18 +1,17 @@
-"""What operators see and ask for: dead letters, queues, workers, deliveries of webhooks."""
+"""What operators see and ask for: dead letters, queues, workers, webhook deliveries, and probes."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from arqway.service.shapes.jobs import AttemptView, FailureView, JobView, Timestamp
-from arqway.service.shapes.moments import Moment
-from arqway.workers.client.dead import REDRIVE_MAX
+from arqway.service.shapes.jobs import AttemptView, FailureView, JobSelection, JobView, Timestamp
+from arqway.workers.contract.retry import REDRIVE_MAX
 from arqway.workers.contract.states import JobState
 
 
 class DeadGroupView(TypedDict):
-    """Jobs that failed for good, of the same thing."""
+    """Jobs that failed for good, for the same reason."""
 
     fingerprint: Annotated[str, Field(description="The same for failures of one kind, code, error and place")]
     jobs: Annotated[int, Field(description="How many, as far as their records are kept")]
@@ -30,18 +29,10 @@ class DeadView(TypedDict):
     next: NotRequired[Annotated[str, Field(description="Cursor of the next page; absent on the last one")]]
 
 
-class RedriveFilter(BaseModel):
-    """Which dead letters; those for which all parts hold."""
+class RedriveFilter(JobSelection):
+    """Which dead letters; those for which every part that is given holds."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    fingerprint: str | None = None
-    kind: str | None = None
-    queue: str | None = None
-    tag: str | None = None
-    batch: str | None = None
-    created_from: Moment | None = None
-    created_to: Moment | None = None
+    model_config = ConfigDict(strict=True)
 
 
 class RedriveRequest(BaseModel):
@@ -58,7 +49,7 @@ class RedriveRequest(BaseModel):
 
 
 class RedriveView(TypedDict):
-    """What a redrive did, or would do."""
+    """The outcome of a redrive or, after a dry run, what it would be."""
 
     matched: int
     redriven: int
@@ -67,18 +58,22 @@ class RedriveView(TypedDict):
 
 
 class QueueView(TypedDict):
-    """How a queue is."""
+    """The figures of a queue."""
 
     name: str
     depth: Annotated[int, Field(description="Jobs that could run now")]
-    oldest_age_s: Annotated[float, Field(description="How long the oldest of them has waited; 0 where there is none")]
+    oldest_age_s: Annotated[
+        float, Field(description="Seconds for which the oldest of them has waited; 0 if there is none")
+    ]
     later: Annotated[int, Field(description="Jobs that are scheduled, or wait for their next attempt")]
     running: int
     in_rate: Annotated[float, Field(description="Jobs submitted a second, over the last five minutes")]
     out_rate: Annotated[float, Field(description="Jobs ended a second, over the last five minutes")]
     failed: Annotated[int, Field(description="Jobs that failed for good in the last five minutes")]
     workers: Annotated[int, Field(description="Workers that serve it")]
-    drain_s: NotRequired[Annotated[float, Field(description="Until nothing waits, at this pace; absent if never")]]
+    drain_s: NotRequired[
+        Annotated[float, Field(description="Seconds until the queue is empty at this pace; absent if never")]
+    ]
     paused_at: NotRequired[Timestamp]
 
 
@@ -117,13 +112,13 @@ class WorkerView(TypedDict):
 
 
 class WorkersView(TypedDict):
-    """All workers that live."""
+    """All workers that are alive."""
 
     workers: list[WorkerView]
 
 
 class DeliveryView(TypedDict):
-    """A job that tells the end of another one to its callback URL."""
+    """A webhook delivery: a job that reports the end of another one to its callback URL."""
 
     id: str
     state: JobState
@@ -134,6 +129,12 @@ class DeliveryView(TypedDict):
 
 
 class DeliveriesView(TypedDict):
-    """Deliveries of a job's end, the first one first."""
+    """The webhook deliveries of a job, the oldest first."""
 
     deliveries: list[DeliveryView]
+
+
+class HealthView(TypedDict):
+    """The answer to a probe."""
+
+    status: Literal["ok"]

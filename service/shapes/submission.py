@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
 
-from arqway.service.shapes.moments import Moment
-from arqway.workers.client import SubmitOptions
+from arqway.service.shapes.jobs import Moment
 from arqway.workers.contract import keys
 from arqway.workers.contract.callback import URL_CHARS
+
+if TYPE_CHECKING:
+    from arqway.workers.client import SubmitOptions
 
 _LONGEST_DELAY_S = 100 * 365 * 86_400
 _WORD = "1 to 128 of A-Z a-z 0-9 _ . : / @ + ~ -, a letter or digit first"
@@ -45,7 +47,7 @@ class Options(BaseModel):
             raise ValueError("delay and run_at exclude each other")
         return self
 
-    def submit_options(self) -> SubmitOptions:
+    def submit_options(self) -> "SubmitOptions":
         """Return them as the queue takes them."""
         options: SubmitOptions = {
             "run_at": self.run_at,
@@ -64,7 +66,7 @@ class QueryOptions(Options):
 
     tag: Tags = Field(default=[], description=f"A word to find the job by; may be repeated; {_WORD}")
 
-    def submit_options(self) -> SubmitOptions:
+    def submit_options(self) -> "SubmitOptions":
         """Return them as the queue takes them."""
         return {**super().submit_options(), "tags": self.tag}
 
@@ -85,7 +87,7 @@ class BatchJob(Options):
     payload: JsonValue = Field(description="What the kind takes", examples=[{"user_id": 14048}])
     tags: Tags = Field(default=[], description=f"Words to find the job by; {_WORD}")
 
-    def submit_options(self) -> SubmitOptions:
+    def submit_options(self) -> "SubmitOptions":
         """Return them as the queue takes them."""
         return {**super().submit_options(), "tags": self.tags} if self.model_fields_set - _PLAIN else {}
 

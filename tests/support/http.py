@@ -13,8 +13,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from arqway.service.app import create_app
-from arqway.service.server.server import Server
-from arqway.service.server.wire import BACKLOG, server_config
+from arqway.service.server.server import BACKLOG, Server, server_config
 from arqway.service.settings import ServiceSettings
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings

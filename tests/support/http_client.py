@@ -14,8 +14,7 @@ import pytest
 from arqway import Registry
 from arqway.service.app import create_app
 from arqway.service.client import ArqwayClient
-from arqway.service.server.server import Server
-from arqway.service.server.wire import server_config
+from arqway.service.server.server import Server, server_config
 from arqway.service.settings import ServiceSettings
 from arqway.workers.settings import Settings
 from tests.support.http import served, service_settings

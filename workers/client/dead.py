@@ -11,10 +11,10 @@ from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import JobNotFound, JobRetried, NotUnique
 from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.retry import REDRIVE_MAX
 from arqway.workers.contract.states import JobState
 from arqway.workers.store.lists import DeadGroup, ListStore
 
-REDRIVE_MAX = 10_000
 _AT_ONCE = 50
 
 

@@ -210,7 +210,7 @@ class JobQueue:
                 record = await self.read(job_id, tenant=tenant)
                 return record if record.finished else await self._follow(record)
         except TimeoutError:
-            raise WaitTimeout(f"Job {job_id} has not finished within {timeout_s:g} s.") from None
+            raise WaitTimeout(f"Job {job_id} has not finished within {timeout_s:g} s.", job_id=job_id) from None
 
     async def changed(self, record: JobRecord, *, timeout_s: float, until_ended: bool = False) -> JobRecord:
         """Return the record once it differs from the given one or, if asked so, has ended; else after the time-out."""

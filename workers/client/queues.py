@@ -9,8 +9,8 @@ from arqway.workers.background import end
 from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import QueueFull, StoreUnavailable
-from arqway.workers.contract.pace import retry_after_s
 from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.view import retry_after_s
 from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.store.queues import QueueFigures, QueueStore
 from arqway.workers.store.workers import Fleet

@@ -1,11 +1,11 @@
 """What a caller may say about a job beside its payload, and how that becomes a submission."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
-from typing_extensions import TypedDict
 
 from arqway.workers.client.ids import new_id
 from arqway.workers.contract import keys
@@ -28,7 +28,7 @@ from arqway.workers.contract.errors import (
 )
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.definition import JobDefinition
+from arqway.workers.definition import JobDefinition, JobOptions
 from arqway.workers.settings import Settings
 from arqway.workers.store.entries import (
     Acceptance,
@@ -48,25 +48,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = 100 * 365 * 86_400_000
 
 
-class SubmitOptions(TypedDict, total=False):
-    """Options of a submission; each may be left out or None."""
+class SubmitOptions(JobOptions, total=False):
+    """How a job is to be submitted and run."""
 
     job_id: str | None
     """The caller's own id; a random one by default."""
-    delay: timedelta | None
-    """Start no sooner than this from now."""
-    run_at: datetime | None
-    """Start no sooner than this moment; needs a time zone."""
-    queue: str | None
-    """One of those that the job's definition allows; its first by default."""
-    tags: tuple[str, ...] | list[str] | None
-    """Up to 8 words to find the job by."""
-    unique_key: str | None
-    """Refused with ``NotUnique`` while another job of this kind and tenant has the same key and is not final."""
-    deadline: datetime | None
-    """No attempt begins or goes on after this moment; needs a time zone."""
-    callback_url: str | None
-    """Is told of the job's end: ``docs/webhooks.md``."""
     tenant: str | None
     """Whose job it is; ``default`` by default."""
     batch: str | None
@@ -239,7 +225,7 @@ def _extras(options: SubmitOptions, now_ms: int) -> Extras:
     return extras
 
 
-def _checked_tags(tags: tuple[str, ...] | list[str]) -> list[str]:
+def _checked_tags(tags: Sequence[str]) -> list[str]:
     if len(tags) > TAGS_MAX:
         raise InvalidSubmission(f"A job has up to {TAGS_MAX} tags.")
     return list(dict.fromkeys(_checked_word("A tag", tag) for tag in tags))

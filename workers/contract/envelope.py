@@ -12,17 +12,10 @@ import json
 from functools import lru_cache
 from typing import Any
 
+from arqway.workers.contract.errors import JobFailed
+
 _ERROR = "__error__"
 _CANCELLED = "cancelled"
-
-
-class JobFailed(Exception):  # noqa: N818 - what a stock arq client raises for a failed job
-    """The job failed."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{message} ({code})")
-        self.code = code
-        self.message = message
 
 
 def encode(envelope: dict[str, Any]) -> bytes:
@@ -107,5 +100,5 @@ def _decode_error(error: Any) -> BaseException:
         case {"code": "cancelled", "message": str(message)}:
             return asyncio.CancelledError(message)
         case {"code": str(code), "message": str(message)}:
-            return JobFailed(code, message)
+            return JobFailed(message, code=code)
     raise ValueError("an error has a code and a message")

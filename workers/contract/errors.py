@@ -21,7 +21,9 @@
     ├── JobNotFinished             the job has not ended, so there is nothing to retry yet
     ├── JobRetried                 .job_id: what it was retried as
     ├── JobChanged                 the job has moved on since the caller looked
-    ├── WaitTimeout                the job had not ended when the caller's patience did
+    ├── JobFailed                  .message, .code, .job: asked for its result, which it does not have. Raised by the
+    │                              HTTP client, and by stock arq clients, which leave .job None
+    ├── WaitTimeout                .job_id: the job had not ended when the caller's patience did
     ├── StoreUnavailable           Redis did not answer; try again later
     ├── ConfigurationError         wrong set-up, found at start
     └── LeaseLost                  another worker owns this job now (raised inside a job only)
@@ -138,8 +140,22 @@ class JobChanged(ArqwayError):  # noqa: N818
     """The job has changed since it was read."""
 
 
+class JobFailed(ArqwayError):  # noqa: N818
+    """The job failed or was cancelled, so it has no result."""
+
+    def __init__(self, message: str | None = None, *, code: str = "", job: Any = None) -> None:
+        super().__init__(f"{message} ({code})" if code else message)
+        self.message = str(self) if message is None else message
+        self.code = code
+        self.job = job
+
+
 class WaitTimeout(ArqwayError):  # noqa: N818
     """The job has not finished in time."""
+
+    def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
 
 
 class StoreUnavailable(ArqwayError):  # noqa: N818

@@ -9,6 +9,8 @@ from datetime import timedelta
 
 from arqway.workers.contract.errors import DiscardJob, RetryJob
 
+REDRIVE_MAX = 10_000
+"""Dead letters that one call submits again, at most."""
 _MILLISECOND = timedelta(milliseconds=1)
 _DOUBLINGS_MAX = 40
 """2 ** 40 ms is 35 years: a larger exponent cannot change the delay of any cap worth having, and would overflow."""

@@ -1,8 +1,12 @@
-"""A job's record as its clients see it: plain JSON values. A part that does not apply is an absent key."""
+"""A job's record as its clients see it: plain JSON values, and when to ask again.
+
+A part that does not apply is an absent key.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from arqway.workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
@@ -11,6 +15,7 @@ from arqway.workers.contract.states import JobState
 OPERATOR_PARTS = ("error", "detail", "traceback")
 """Of a failure: what may hold secrets."""
 _UNTOUCHED = frozenset({JobState.QUEUED, JobState.SCHEDULED})
+_LONGEST_S = 60
 _LATEST_MS = 253_402_300_799_999  # the end of the year 9999: a stock arq producer may have asked for any moment
 
 
@@ -114,6 +119,29 @@ def _latest(record: JobRecord) -> Iterator[dict[str, Any]]:
     if record.state is JobState.FAILED and record.failure is not None:
         view["failure"] = {"code": record.failure.code, "message": record.failure.message}
     yield view
+
+
+def retry_after_s(record: JobRecord, now_ms: int, *, queue_age_ms: float = 0, run_ms: float = 0) -> int | None:
+    """Return the seconds after which the job may have ended, in 1 … 60; None for one that has.
+
+    A job that waits has the wait of its queue before it, less what it has waited, and then its run. Where the estimate
+    has passed already, it says 1.
+
+    Args:
+        record: The job.
+        now_ms: Unix milliseconds, by the clock of the Redis server as nearly as the caller knows it.
+        queue_age_ms: For how long the queue's oldest due job has waited.
+        run_ms: How long an attempt of this kind usually takes.
+    """
+    if record.finished:
+        return None
+    if record.state is JobState.RUNNING:
+        left_ms = run_ms - (now_ms - (record.started_ms or now_ms))
+    elif record.due_ms > now_ms:
+        left_ms = record.due_ms - now_ms + run_ms
+    else:
+        left_ms = max(0.0, queue_age_ms - (now_ms - record.due_ms)) + run_ms
+    return min(max(1, ceil(left_ms / 1000)), _LONGEST_S)
 
 
 def timestamp(ms: int) -> str:

@@ -10,7 +10,7 @@ from arq.connections import ArqRedis
 from arq.jobs import Job, JobStatus
 
 from arqway import JobState, Registry
-from arqway.workers.contract.envelope import JobFailed
+from arqway.workers.contract.errors import JobFailed
 from tests.conftest import OpenQueue, RunWorker
 from tests.support.arq_workers import MakeWorker, add, fail, submitted
 from tests.support.jobs import Number, double

@@ -12,7 +12,7 @@ from arq import Retry, cron, func
 from arq.connections import ArqRedis
 from arq.worker import FailedJobs
 
-from arqway.workers.contract.envelope import JobFailed
+from arqway.workers.contract.errors import JobFailed
 from arqway.workers.engine.worker import JobWorker
 from tests.support.arq_workers import MakeWorker, add, fail, submitted
 from tests.support.waiting import wait_until

@@ -10,7 +10,7 @@ import pytest
 
 from arqway import JobContext, Registry, job
 from arqway.service.app import create_app
-from arqway.service.client import ArqwayClient, BatchItem, Event, RateLimited, Unavailable, WaitTimeout
+from arqway.service.client import ArqwayClient, Event, NewJob, TooManyRequests, Unavailable, WaitTimeout
 from arqway.service.settings import ServiceSettings
 from arqway.workers.contract.api_key import Rate
 from arqway.workers.contract.states import JobState
@@ -134,7 +134,7 @@ async def test_a_submission_whose_answer_is_lost_makes_one_job(between: Proxy) -
         between.cut_mid_reply()
         again = await api.submit(add_up, [2], tags=["again"])
         between.cut_mid_reply()
-        batch = await api.submit_many([BatchItem(add_up, [n]) for n in range(3)])
+        batch = await api.submit_many([NewJob(add_up, [n]) for n in range(3)])
         jobs = {job.id async for job in api.list()}
     assert len(between.attempts_s) == 3
     assert jobs == {before.id, again.id, *(handle.id for handle in batch.jobs)}
@@ -215,7 +215,7 @@ async def test_a_rate_limit_is_kept(open_client: OpenClient, settings: Settings)
         took_s = time.monotonic() - began_s
     async with open_client(JOBS, key=slow, auth="keys") as api:
         await api.submit(do_nothing, {})
-        with pytest.raises(RateLimited) as limited:
+        with pytest.raises(TooManyRequests) as limited:
             await api.submit(do_nothing, {})
 
     assert connections.statuses == [202, 429, 202]

@@ -5,9 +5,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from arqway.workers.jobs.report import schema
-from arqway.workers.jobs.report.catalogue import Catalogue
+from arqway.workers.jobs.report.catalogue import Catalogue, CatalogueEntry
 from arqway.workers.jobs.report.database import open_database
-from arqway.workers.jobs.report.entry import CatalogueEntry
 from tests.support.reports import sqlite_url
 
 ENTRY = CatalogueEntry(user_id=2**63 - 1, version=1, object_name="7/v1.pdf", sha256="0" * 64, bytes=10, pages=2)

@@ -13,9 +13,9 @@ from arqway.workers.jobs import JOBS
 from arqway.workers.jobs.report import schema
 from arqway.workers.jobs.report.content import REPORT_VERSION
 from arqway.workers.jobs.report.database import open_database
-from arqway.workers.jobs.report.failures import TransientFailure
 from arqway.workers.jobs.report.generate import Report, ReportRequest, generate_report
 from arqway.workers.jobs.report.resources import ReportResources, open_report_resources
+from arqway.workers.jobs.report.settings import TransientFailure
 from tests.support.reports import make_loaded_database, open_resources, sqlite_url
 from tests.support.waiting import wait_until
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arqway.workers.contract import envelope, keys
+from arqway.workers.contract.errors import JobFailed
 from arqway.workers.store.connection import open_redis
 
 _json_values = st.recursive(
@@ -128,7 +129,7 @@ def test_a_result_may_look_like_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "seen"), [(ValueError("secret"), envelope.JobFailed), (asyncio.CancelledError(), asyncio.CancelledError)]
+    ("error", "seen"), [(ValueError("secret"), JobFailed), (asyncio.CancelledError(), asyncio.CancelledError)]
 )
 def test_an_error_is_kept_by_name_only(error: BaseException, seen: type[BaseException]) -> None:
     """An exception that arq itself stores comes back as ours, without its text."""
@@ -147,14 +148,14 @@ def test_what_json_cannot_hold_is_refused() -> None:
 def test_a_failure_tells_its_code_and_message(code: str, message: str) -> None:
     """A failed job's code and message reach an arq client."""
     error = envelope.decode(_result(envelope.error_json(code, message), success=False))["r"]
-    assert isinstance(error, envelope.JobFailed)
+    assert isinstance(error, JobFailed)
     assert (error.code, error.message) == (code, message)
 
 
 @pytest.mark.parametrize(
     ("value_json", "error"),
     [
-        (envelope.error_json("timeout", "too late"), envelope.JobFailed),
+        (envelope.error_json("timeout", "too late"), JobFailed),
         (envelope.CANCELLED_JSON, asyncio.CancelledError),
     ],
 )

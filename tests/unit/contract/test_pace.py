@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arqway.workers.contract.pace import retry_after_s
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import TERMINAL_STATES, JobState
+from arqway.workers.contract.view import retry_after_s
 
 NOW_MS = 1_700_000_000_000
 moments = st.integers(NOW_MS - 10**9, NOW_MS + 10**9)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arqway.workers.jobs.report.failures import FailureInjector, TransientFailure
+from arqway.workers.jobs.report.settings import FailureInjector, TransientFailure
 
 
 @given(st.integers(), st.text(min_size=1), st.integers(1, 100))

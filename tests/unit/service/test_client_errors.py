@@ -50,7 +50,7 @@ def test_the_parts_that_do_not_fit_are_told() -> None:
         numbers.read_payload(b'{"a": [1, "x"]}')
     fitting = field_errors(refused.value.errors, "body")
     error = error_of(answer_to(PROBLEMS[InvalidPayload], errors=fitting))
-    assert [(one.loc, one.type) for one in error.errors] == [(("body", "a", 1), "int_parsing")]
+    assert [(one["loc"], one["type"]) for one in error.errors] == [(["body", "a", 1], "int_parsing")]
     assert str(error).startswith("What went wrong. a.1: Input should be a valid integer")
 
 
@@ -59,7 +59,7 @@ def test_what_is_beside_is_told_too() -> None:
     items = [{"index": 3, "code": "unknown_kind", "detail": "No.", "new": 1}]
     error = error_of(answer_to(PROBLEMS[InvalidPayload], more={"job_id": "j1", "items": items, "newer": {}}))
     assert error.job_id == "j1"
-    assert [(item.index, item.code) for item in error.items] == [(3, "unknown_kind")]
+    assert [(item["index"], item["code"]) for item in error.items] == [(3, "unknown_kind")]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,13 @@ def test_what_others_answer_is_an_error_by_its_status(status: int, body: str, ki
     assert type(error) is kind
     assert (error.status, error.code) == (status, "")
     assert str(error).startswith(f"The service answered {status}")
+
+
+@pytest.mark.parametrize("detail", ["Not authenticated", "Log in first."])
+def test_the_words_of_an_application_around_the_service_are_told(detail: str) -> None:
+    """Its own login may answer before the service does, as FastAPI would: with a detail, and no more of a problem."""
+    error = error_of(httpx.Response(401, json={"detail": detail}))
+    assert (type(error), error.detail, error.code) == (errors.Unauthorised, detail, "")
 
 
 @pytest.mark.parametrize(

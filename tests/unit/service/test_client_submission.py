@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arqway.service.client.errors import Invalid
-from arqway.service.client.submission import BatchItem, JobOptions, RawJson, key_header, payload_json
+from arqway.service.client.listing import ListOptions
+from arqway.service.client.submission import NewJob, RawJson, key_header, payload_json
+from arqway.service.shapes.jobs import ListQuery
 from arqway.service.shapes.submission import BatchJob, QueryOptions
+from arqway.workers.definition import JobOptions
 from tests.support.http_jobs import Customer, make_report
 
 MOMENTS = st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - they get theirs
@@ -33,7 +36,7 @@ REST = st.fixed_dictionaries(
 def test_the_service_reads_the_options_that_were_given(start: dict[str, Any], rest: dict[str, Any]) -> None:
     """As query parameters and in a batch alike; one that is None is as one that is not there."""
     given_options = {**start, **rest}
-    item = BatchItem("test.sum", [1], JobOptions(**given_options))  # type: ignore[typeddict-item]
+    item = NewJob("test.sum", [1], JobOptions(**given_options))  # type: ignore[typeddict-item]
     query: dict[str, Any] = {}
     for name, value in item.query():
         query = {**query, name: [*query.get("tag", []), value] if name == "tag" else value}
@@ -50,12 +53,18 @@ def test_the_service_reads_the_options_that_were_given(start: dict[str, Any], re
 def test_a_payload_of_a_kind_is_plain_json(payload: Any) -> None:
     """It arrives as it is, alone and in a batch."""
     assert json.loads(payload_json(None, payload)) == payload
-    assert BatchJob.model_validate_json(BatchItem("a.b", payload).as_json()).payload == payload
+    assert BatchJob.model_validate_json(NewJob("a.b", payload).as_json()).payload == payload
 
 
 def test_json_is_sent_as_it_is() -> None:
     """What a caller has as JSON already is not read and written again."""
     assert payload_json(None, RawJson(b'{"a": 1e400, "a": 2}')) == b'{"a": 1e400, "a": 2}'
+
+
+def test_every_option_and_every_part_of_a_filter_is_the_services() -> None:
+    """Those that the client declares for keyword arguments, and those that the service reads, have the same names."""
+    assert set(JobOptions.__annotations__) == set(BatchJob.model_fields) - {"kind", "payload"}
+    assert set(ListOptions.__annotations__) == set(ListQuery.model_fields) - {"limit", "cursor"}
 
 
 def test_a_payload_of_a_definition_is_checked_before_it_is_sent() -> None:
@@ -64,7 +73,7 @@ def test_a_payload_of_a_definition_is_checked_before_it_is_sent() -> None:
     with pytest.raises(Invalid) as refused:
         payload_json(make_report, Customer.model_construct(user_id=-1))
     assert (refused.value.status, refused.value.code) == (422, "invalid_payload")
-    assert [error.loc for error in refused.value.errors] == [("body", "user_id")]
+    assert [error["loc"] for error in refused.value.errors] == [["body", "user_id"]]
 
 
 def test_what_cannot_be_json_is_refused() -> None:

@@ -7,7 +7,15 @@ from typing import Any
 import httpx
 import pytest
 
-from arqway.service.client import ApiError, ArqwayClient, Conflict, NotFound, RateLimited, Unavailable, UnexpectedAnswer
+from arqway.service.client import (
+    ApiError,
+    ArqwayClient,
+    Conflict,
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+    UnexpectedAnswer,
+)
 from arqway.service.client.streaming import frames
 from arqway.service.client.transport import Transport
 from arqway.workers.contract.errors import ConfigurationError
@@ -97,7 +105,7 @@ async def test_it_gives_up_where_it_is_told_to_come_after_its_time() -> None:
     """It does not wait for what it will not ask any more, and tells when it would be served."""
     between = Between(httpx.Response(429, headers={"retry-after": "60"}))
     async with client(between) as api:
-        with pytest.raises(RateLimited) as refused:
+        with pytest.raises(TooManyRequests) as refused:
             await api.get("j1")
     assert (refused.value.retry_after_s, len(between.requests)) == (60, 1)
 
@@ -120,7 +128,7 @@ async def test_what_must_not_be_done_twice_is_sent_again_only_if_it_was_not_serv
     between = Between(answer, done)
     async with client(between) as api:
         if times == 2:
-            assert (await api.operations.redrive()).redriven == 1
+            assert (await api.operations.redrive())["redriven"] == 1
         else:
             with pytest.raises(Unavailable):
                 await api.operations.redrive()

@@ -11,23 +11,19 @@ from pydantic import BaseModel
 from arqway.service.client.errors import UnexpectedAnswer
 from arqway.service.client.frames import FrameReader
 from arqway.service.client.views import (
-    Batch,
     Event,
-    Failure,
     Job,
     JobHandle,
-    Progress,
     read_event,
     read_job,
     read_object,
-    read_view,
 )
+from arqway.service.routes.batches import view_of
 from arqway.service.shapes.jobs import JobView
 from arqway.service.sse.frames import end_frame, feed_frame, job_frame, submitted_frame
+from arqway.workers.client import BatchRecord
 from arqway.workers.contract.events import FeedEvent, JobEvent
-from arqway.workers.contract.record import Failure as FailureRecord
-from arqway.workers.contract.record import JobRecord
-from arqway.workers.contract.record import Progress as ProgressRecord
+from arqway.workers.contract.record import Failure, JobRecord, Progress
 from arqway.workers.contract.states import TERMINAL_STATES, JobState
 from arqway.workers.contract.view import job_view
 from arqway.workers.definition import job
@@ -62,9 +58,9 @@ FULL = JobRecord(
     finished_ms=1_772_357_401_000,
     cancel_ms=1_772_357_400_500,
     deadline_ms=1_772_357_500_000,
-    progress=ProgressRecord(2, 5, "Packed"),
+    progress=Progress(2, 5, "Packed"),
     result_json=RESULT,
-    failure=FailureRecord("timeout", "It took too long.", "builtins.TimeoutError", "text", "trace", fingerprint="f"),
+    failure=Failure("timeout", "It took too long.", "builtins.TimeoutError", "text", "trace", fingerprint="f"),
     batch="b",
     tags=("x", "y"),
     unique_key="u",
@@ -174,18 +170,11 @@ def test_the_events_of_many_jobs_are_read() -> None:
     told = read_event(*_parts(feed_frame(line)), PLAIN)
     assert (told.id, told.job_id, told.job, told.state) == ("9-0.2", "b.1", None, JobState.FAILED)
 
-    view = {"id": "b", "created_at": "2026-03-01T09:30:00Z", "total": 2, "counts": {"queued": 2}, "progress": {}}
-    batch = _event("batch", json.dumps(view)).batch
-    assert batch is not None
-    assert (batch.counts[JobState.QUEUED], batch.finished) == (2, False)
+    view = view_of(
+        BatchRecord("b", "default", 1_772_357_400_125, 2, None, 1, {**dict.fromkeys(JobState, 0), JobState.QUEUED: 2})
+    )
+    assert _event("batch", json.dumps({**view, "colour": "red"})).batch == view
     assert _event("finished", '{"id":"b","at":"2026-03-01T09:30:00Z","succeeded":2,"total":2}').at is not None
-
-
-def test_a_batch_is_finished_once_it_says_when() -> None:
-    """And not before."""
-    view = {"id": "b", "created_at": "2026-03-01T09:30:00Z", "total": 1, "counts": {}}
-    assert not read_view(Batch, view).finished
-    assert read_view(Batch, {**view, "finished_at": "2026-03-01T09:30:00Z"}).finished
 
 
 def _parts(sent: bytes) -> tuple[str, str, str]:

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from arqway.service.shapes.reports import report_view
-from arqway.workers.contract.pace import retry_after_s
 from arqway.workers.contract.record import Failure, JobRecord, Progress
 from arqway.workers.contract.states import JobState
-from arqway.workers.contract.view import job_view, timestamp
+from arqway.workers.contract.view import job_view, retry_after_s, timestamp
 
 RESULT = '{"user_id": 123, "report_url": "/reports/j1/file", "object_name": "123/v1.pdf", "pages": 2}'
 PROGRESS = Progress(2, 5, "Summarised")

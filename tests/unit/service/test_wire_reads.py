@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from arqway.service.server.wire import GuardedProtocol, server_config
+from arqway.service.server.server import server_config
+from arqway.service.server.wire import GuardedProtocol
 from arqway.service.settings import ServiceSettings
 from tests.support.waiting import wait_until
 

@@ -1,13 +1,30 @@
 """The catalogue of finished reports: one row for each user and version, and only for a report whose file is stored."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from arqway.workers.jobs.report import schema
 from arqway.workers.jobs.report.database import insert_if_absent
-from arqway.workers.jobs.report.entry import CatalogueEntry
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueEntry:
+    """A finished report: where its file is and what it is like."""
+
+    user_id: int
+    version: int
+    object_name: str
+    sha256: str
+    bytes: int
+    pages: int
+    created_at: datetime = field(default_factory=_now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from pydantic.config import JsonDict
 
 from arqway import DiscardJob, JobContext, RetryPolicy, job
 from arqway.workers.jobs.report.content import REPORT_VERSION, compose
-from arqway.workers.jobs.report.entry import CatalogueEntry
 from arqway.workers.jobs.report.resources import ReportResources
 from arqway.workers.jobs.report.summary import summarise
 
 if TYPE_CHECKING:
+    from arqway.workers.jobs.report.catalogue import CatalogueEntry
     from arqway.workers.jobs.report.press import TypesetReport
 
 STEPS = 5
@@ -95,18 +95,20 @@ async def advance(ctx: JobContext[ReportResources], step: int, message: str) -> 
         raise TimeoutError(f"The soft time limit passed after step {step} of {STEPS}: {message}")
 
 
-async def find_report(resources: ReportResources, user_id: int) -> CatalogueEntry | None:
+async def find_report(resources: ReportResources, user_id: int) -> "CatalogueEntry | None":
     """Return the report made before, unless its file was deleted since: then it is made again."""
     entry = await resources.catalogue.find(user_id, REPORT_VERSION)
     return entry if entry and await resources.store.head(entry.object_name) else None
 
 
-async def store_report(resources: ReportResources, user_id: int, document: "TypesetReport") -> CatalogueEntry:
+async def store_report(resources: ReportResources, user_id: int, document: "TypesetReport") -> "CatalogueEntry":
     """Store the file, then record it, so that there is never a row without its file.
 
     Dying in between leaves a file that the next attempt replaces with the same bytes. Two attempts at once do
     likewise, and both return the row of whichever recorded first.
     """
+    from arqway.workers.jobs.report.catalogue import CatalogueEntry  # needs a database driver, which only workers have
+
     entry = CatalogueEntry(
         user_id=user_id,
         version=REPORT_VERSION,
@@ -119,7 +121,7 @@ async def store_report(resources: ReportResources, user_id: int, document: "Type
     return await resources.catalogue.record(entry)
 
 
-def answer(ctx: JobContext[ReportResources], entry: CatalogueEntry) -> Report:
+def answer(ctx: JobContext[ReportResources], entry: "CatalogueEntry") -> Report:
     """Return the job's result; its URL is that of this job, also when another job made the file."""
     return Report(
         user_id=entry.user_id,

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from arqway.workers.jobs.report.catalogue import Catalogue
-    from arqway.workers.jobs.report.failures import FailureInjector
     from arqway.workers.jobs.report.orders import OrderBook
     from arqway.workers.jobs.report.population import Population
     from arqway.workers.jobs.report.press import Press
-    from arqway.workers.jobs.report.settings import ReportSettings
+    from arqway.workers.jobs.report.settings import FailureInjector, ReportSettings
     from arqway.workers.jobs.report.storage import ReportStore
 
 
@@ -44,11 +43,10 @@ async def open_report_resources(settings: "ReportSettings | None" = None) -> Asy
     # Only a worker comes here. The HTTP service imports this module for the job's signature, and needs none of these.
     from arqway.workers.jobs.report.catalogue import Catalogue
     from arqway.workers.jobs.report.database import open_database
-    from arqway.workers.jobs.report.failures import FailureInjector
     from arqway.workers.jobs.report.orders import OrderBook
     from arqway.workers.jobs.report.population import read_population
     from arqway.workers.jobs.report.press import Press
-    from arqway.workers.jobs.report.settings import ReportSettings
+    from arqway.workers.jobs.report.settings import FailureInjector, ReportSettings
     from arqway.workers.jobs.report.storage import open_store
 
     settings = settings or ReportSettings()

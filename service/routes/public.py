@@ -1,20 +1,27 @@
-"""Pages that explain the problems with which the service answers. They are public."""
+"""What anybody may ask: probes, for what starts and balances the service, and pages that explain its problems."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from arqway.service.dependencies import queue_of
 from arqway.service.http.answers import json_answer
 from arqway.service.http.routing import JobRoute
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.answers import PAGES, base_path, plain_problem
 from arqway.service.problems.pages import PAGE_HEADERS, describe, index_page, page_of
 from arqway.service.problems.table import KINDS
+from arqway.service.shapes.operations import HealthView
 from arqway.service.shapes.problems import ProblemTypesView, ProblemTypeView
+from arqway.workers.contract.errors import StoreUnavailable
 
-router = APIRouter(route_class=JobRoute, tags=["problems"])
+probes = APIRouter(route_class=JobRoute, tags=["health"])
+pages = APIRouter(route_class=JobRoute, tags=["problems"])
+
+_PATIENCE_S = 2.0
 
 SlugPath = Annotated[
     str,
@@ -28,7 +35,24 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(PAGES, response_model=ProblemTypesView, responses=_RESPONSES)
+@probes.get("/livez", responses={200: answer("It lives"), **problems()})
+async def read_liveness() -> HealthView:
+    """Answer as long as the process can answer at all; depends on nothing else."""
+    return {"status": "ok"}
+
+
+@probes.get("/readyz", responses={200: answer("It can serve"), **problems(StoreUnavailable)})
+async def read_readiness(request: Request) -> HealthView:
+    """Tell whether jobs can be submitted and read: whether the job store answers within 2 seconds."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await queue_of(request).ping()
+    except TimeoutError:
+        raise StoreUnavailable from None
+    return {"status": "ok"}
+
+
+@pages.get(PAGES, response_model=ProblemTypesView, responses=_RESPONSES)
 async def list_problems(request: Request) -> Response:
     """List all types of problems: a page for people or, for who accepts JSON and no HTML, data."""
     if _wants_json(request):
@@ -36,7 +60,7 @@ async def list_problems(request: Request) -> Response:
     return HTMLResponse(index_page(base_path(request.scope)), headers=PAGE_HEADERS)
 
 
-@router.get(f"{PAGES}/{{slug}}", response_model=ProblemTypeView, responses=_RESPONSES)
+@pages.get(f"{PAGES}/{{slug}}", response_model=ProblemTypeView, responses=_RESPONSES)
 async def read_problem(slug: SlugPath, request: Request) -> Response:
     """Explain one type of problem. The header `Link` of every problem leads here."""
     kind = next((kind for kind in KINDS if kind.slug == slug), None)
