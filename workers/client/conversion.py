@@ -48,7 +48,7 @@ class Conversion:
         return not self.running and not self.unconvertible
 
 
-class NotJson(Exception):  # noqa: N818 - a finding
+class NotConvertible(Exception):  # noqa: N818 - a finding
     """An envelope, or a value in it, is more than JSON."""
 
     def __init__(self, reason: str, function: str = "") -> None:
@@ -89,7 +89,7 @@ async def _convert(envelopes: Envelopes, ids: list[str], done: Conversion, *, dr
             continue  # it has ended
         try:
             changes.append(Replacement(job_id, raw, b"" if _is_json(raw) else to_json(raw)))
-        except NotJson as refused:
+        except NotConvertible as refused:
             done.unconvertible.append(Unconvertible(job_id, refused.function, refused.reason))
     done.already_json += sum(not change.new for change in changes)
     changes = [change for change in changes if change.new]
@@ -111,16 +111,16 @@ def to_json(pickled: bytes) -> bytes:
     """Return a pickled envelope of arq's as JSON. Tuples become lists, as with every JSON serializer.
 
     Raises:
-        NotJson: It is another pickle or none, or the function would not get the same arguments.
+        NotConvertible: It is another pickle or none, or the function would not get the same arguments.
     """
     try:
         found = _Reader(io.BytesIO(pickled)).load()
     except Exception as error:
-        raise NotJson("no pickle that can be read") from error
+        raise NotConvertible("no pickle that can be read") from error
     match found:
         case {"t": _, "f": str(function), "a": tuple() | list(), "k": dict(), "et": _} if len(found) == _FIELDS:
             return _written(function, found)
-    raise NotJson("no job of arq's")
+    raise NotConvertible("no job of arq's")
 
 
 def _written(function: str, found: dict[str, Any]) -> bytes:
@@ -129,11 +129,11 @@ def _written(function: str, found: dict[str, Any]) -> bytes:
         encoded = envelope.encode(plain)
         if from_json(encoded) == plain:
             return encoded
-    except NotJson as refused:
-        raise NotJson(refused.reason, function) from None
+    except NotConvertible as refused:
+        raise NotConvertible(refused.reason, function) from None
     except (ValueError, RecursionError):  # text that is no Unicode, a very long number, a list inside of itself
         pass
-    raise NotJson("text, a number or nesting that JSON cannot carry", function)
+    raise NotConvertible("text, a number or nesting that JSON cannot carry", function)
 
 
 class _Stranger:
@@ -161,7 +161,7 @@ class _Reader(pickle.Unpickler):
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it. Raises NotJson, naming the type that it does not know."""
+    """Return a value as JSON knows it. Raises NotConvertible, naming the type that it does not know."""
     kind = type(value)
     if value is None or kind in (bool, int, str) or (kind is float and isfinite(value)):
         return value
@@ -169,7 +169,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if kind is not dict:
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        raise NotJson(f"{value} as a number" if kind is float else name)
+        raise NotConvertible(f"{value} as a number" if kind is float else name)
     if strange := {type(key).__name__ for key in value if type(key) is not str}:
-        raise NotJson(f"a dict with keys of type {', '.join(sorted(strange))}")
+        raise NotConvertible(f"a dict with keys of type {', '.join(sorted(strange))}")
     return {key: _plain(item) for key, item in value.items()}

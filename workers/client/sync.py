@@ -32,7 +32,7 @@ T = TypeVar("T")
 _CLOSED = "This SyncJobQueue is closed."
 
 
-class _Opened(NamedTuple):
+class _Running(NamedTuple):
     """What lives on the background thread's event loop."""
 
     queue: JobQueue
@@ -45,7 +45,7 @@ class _Background:
     """A thread whose event loop serves one asynchronous client. It knows nothing of the ``SyncJobQueue`` it serves."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
-        opened: Future[_Opened] = Future()
+        opened: Future[_Running] = Future()
         # A daemon: a program that forgets `close` ends all the same.
         self._thread = Thread(
             target=lambda: asyncio.run(_serve(settings, registry, opened)), name="arqway-client", daemon=True
@@ -67,10 +67,10 @@ class _Background:
             self._thread.join()
 
 
-async def _serve(settings: Settings, registry: Registry, opened: "Future[_Opened]") -> None:
+async def _serve(settings: Settings, registry: Registry, opened: "Future[_Running]") -> None:
     try:
         async with open_queue(settings, registry) as queue:
-            this = _Opened(queue, asyncio.get_running_loop(), asyncio.Event(), set())
+            this = _Running(queue, asyncio.get_running_loop(), asyncio.Event(), set())
             opened.set_result(this)
             await this.stop.wait()
             await end(this.calls)
@@ -80,7 +80,7 @@ async def _serve(settings: Settings, registry: Registry, opened: "Future[_Opened
         opened.set_exception(error)  # the caller's error, not this thread's
 
 
-async def _tracked(call: Callable[[JobQueue], Awaitable[T]], opened: _Opened) -> T:
+async def _tracked(call: Callable[[JobQueue], Awaitable[T]], opened: _Running) -> T:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in a task
     opened.calls.add(task)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arqway.workers.client.conversion import NotJson, to_json
+from arqway.workers.client.conversion import NotConvertible, to_json
 from arqway.workers.contract import envelope
 from tests.support.pickles import MORE_THAN_JSON, PLAIN, pickled
 
@@ -30,7 +30,7 @@ def test_what_is_more_than_json_is_refused_by_its_type(reason: str, protocol: in
     """With the function's name and the type, at any depth, and never with the value."""
     for value in (MORE_THAN_JSON[reason], [{"a": MORE_THAN_JSON[reason]}]):
         raw = pickle.dumps({"t": None, "f": "add", "a": (value,), "k": {}, "et": 1}, protocol)
-        with pytest.raises(NotJson) as refused:
+        with pytest.raises(NotConvertible) as refused:
             to_json(raw)
         assert (refused.value.reason, refused.value.function) == (reason, "add")
 
@@ -52,7 +52,7 @@ def test_nothing_that_a_pickle_names_is_called(tmp_path: Path) -> None:
         pickle.dumps(_Bomb(tmp_path / "job")),
         b"cos\nsystem\n(S'x'\ntR.",
     ):
-        with pytest.raises(NotJson):
+        with pytest.raises(NotConvertible):
             to_json(raw)
     assert list(tmp_path.iterdir()) == []
 
@@ -60,6 +60,6 @@ def test_nothing_that_a_pickle_names_is_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize("raw", [b"", b"\x80", b"\x81\xa1a\x01", pickle.dumps([1]), pickle.dumps({"f": "add"})])
 def test_garbage_is_refused_without_a_name(raw: bytes) -> None:
     """Neither an error of pickle's own nor a guess."""
-    with pytest.raises(NotJson) as refused:
+    with pytest.raises(NotConvertible) as refused:
         to_json(raw)
     assert refused.value.function == ""
