@@ -50,7 +50,6 @@ def create_app(settings: ServiceSettings, registry: Registry) -> FastAPI:
         summary="Durable background jobs",
         version=version("arqway"),
         openapi_tags=_TAGS,
-        root_path=settings.root_path,
         redirect_slashes=False,
         lifespan=lifespan,
         telemetry=_telemetry(),
@@ -97,7 +96,7 @@ def _telemetry() -> TelemetryConfig:
 
 
 def _middleware(settings: ServiceSettings, arqway: Arqway) -> list[Middleware]:
-    layers = [Middleware(RequestLog, enabled=settings.access_log)]
+    layers = [Middleware(RequestLog, enabled=settings.access_log, root_path=settings.root_path)]
     if settings.cors_origins:
         layers.append(cors(settings.cors_origins))
     return [*layers, Middleware(_Admitted, arqway=arqway)]

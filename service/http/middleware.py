@@ -65,17 +65,21 @@ class RequestLog:
     Args:
         app: The next layer.
         enabled: Whether requests are logged; bugs always are.
+        root_path: The path below which a proxy shows the service, whether it strips it from requests or not.
     """
 
-    def __init__(self, app: ASGIApp, *, enabled: bool) -> None:
+    def __init__(self, app: ASGIApp, *, enabled: bool, root_path: str = "") -> None:
         self._app = app
         self._enabled = enabled
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._root_path:
+            scope["root_path"] = self._root_path
         request_id = request_id_of(scope)
         bind(request_id=request_id)
         scope["request_id"] = request_id

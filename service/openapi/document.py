@@ -76,7 +76,6 @@ def _document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bo
         license_info={"name": "MIT", "identifier": "MIT"},
         tags=app.openapi_tags,
         routes=app.routes,
-        servers=[{"url": app.root_path}] if app.root_path else None,
     )
     write_whole(document["paths"])
     write_whole(document["components"])

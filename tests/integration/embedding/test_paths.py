@@ -3,10 +3,15 @@
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
+from httpx import ASGITransport, AsyncClient
 from starlette.routing import Mount
 
 from arqway import Arqway, Caller
-from tests.integration.embedding.host import host_app
+from arqway.service.app import create_app
+from arqway.workers.settings import Settings
+from tests.integration.embedding.host import JOBS, host_app
+from tests.support.api_keys import bearer, make_key
+from tests.support.http import service_settings
 
 ANN = {"authorization": "ann"}
 ORDER = {"item": "tea", "grams": 100}
@@ -47,3 +52,25 @@ def test_a_mounted_application_has_its_paths_below_the_mount(arqway: Arqway) -> 
     with TestClient(outer) as client:
         taken = client.post("/shop/background/jobs/order.weigh", json=ORDER)
         assert taken.headers["location"] == f"/shop/background/jobs/{taken.json()['id']}"
+
+
+@pytest.mark.parametrize("asked", ["", "/api"])
+async def test_the_service_itself_has_a_root_path(settings: Settings, asked: str) -> None:
+    """With ARQWAY_ROOT_PATH all paths begin with it, whether the proxy in front strips it from requests or not."""
+    app = create_app(service_settings(settings, root_path="/api", auth="keys"), JOBS)
+    key = bearer(await make_key(settings))
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient(transport=ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        taken = await client.post(f"{asked}/jobs/order.weigh", json=ORDER, headers=key)
+        assert taken.headers["location"] == f"/api/jobs/{taken.json()['id']}"
+        refused = await client.get(f"{asked}/jobs/none", headers=key)
+        assert refused.headers["link"] == '</api/problems/job-not-found>; rel="help"'
+        assert (await client.get(f"{asked}/livez")).status_code == 200
+        page = await client.get(f"{asked}/problems/job-not-found", headers={"accept": "text/html"})
+        assert 'href="/api/problems"' in page.text
+        assert "content-security-policy" not in (await client.get(f"{asked}/docs")).headers
+        assert (await client.get(f"{asked}/openapi.json")).json()["servers"] == [{"url": "/api"}]
+        stranger = await client.get(f"{asked}/jobs/none")
+        assert (stranger.status_code, stranger.headers["link"]) == (401, '</api/problems/unauthenticated>; rel="help"')
