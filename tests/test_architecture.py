@@ -26,7 +26,7 @@ _SHORT = {
     *(f"workers/engine/{name}.py" for name in ("cancellations", "intakes")),
     "workers/processes/lifeline.py",
 }
-_SHARED = {"Catalogue", "DeadGroup", "FeedNews"}
+_SHARED = {"Catalogue", "FeedNews"}
 _VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}
 _MAY_IMPORT_REDIS = "workers/store/", "workers/processes/embedded.py"
 _MAY_IMPORT_ARQ = ("workers/store/connection.py",)
