@@ -1,4 +1,4 @@
-"""Probes for whatever starts, restarts and balances the service. They are public."""
+"""Probes for process supervisors, orchestrators and load balancers. They are public."""
 
 import asyncio
 
@@ -16,15 +16,15 @@ router = APIRouter(route_class=JobRoute, tags=["health"])
 _PATIENCE_S = 2.0
 
 
-@router.get("/livez", responses={200: answer("It lives"), **problems()})
+@router.get("/livez", responses={200: answer("The process is alive"), **problems()})
 async def read_liveness() -> HealthView:
-    """Answer as long as the process can answer at all; depends on nothing else."""
+    """Respond for as long as the process can respond at all; this depends on nothing else."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={200: answer("It can serve"), **problems(StoreUnavailable)})
+@router.get("/readyz", responses={200: answer("The service is ready"), **problems(StoreUnavailable)})
 async def read_readiness(request: Request) -> HealthView:
-    """Tell whether jobs can be submitted and read: whether the job store answers within 2 seconds."""
+    """Check whether jobs can be submitted and read, which means that the job store answers within 2 seconds."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             await queue_of(request).ping()

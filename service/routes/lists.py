@@ -1,4 +1,4 @@
-"""Lists of jobs: the caller's, latest first, page after page."""
+"""The list of the caller's jobs, latest first, in pages."""
 
 from datetime import datetime
 from typing import Annotated
@@ -26,25 +26,25 @@ router = APIRouter(route_class=JobRoute, tags=["jobs"])
 
 
 class ListQuery(BaseModel):
-    """Which jobs: those for which every part that is given holds."""
+    """The filters of a list. A job must match all that are given."""
 
     model_config = ConfigDict(extra="forbid")
 
-    state: JobState | None = Field(default=None, description="Their state now")
-    kind: str | None = Field(default=None, max_length=200, description="Their kind", examples=["report.generate"])
-    queue: str | None = Field(default=None, max_length=200, description="The queue that they are in, or were in")
-    tag: str | None = Field(default=None, max_length=128, description="One of their tags", examples=["march"])
-    batch: str | None = Field(default=None, max_length=128, description="The id of their batch")
+    state: JobState | None = Field(default=None, description="The current state")
+    kind: str | None = Field(default=None, max_length=200, description="The kind of job", examples=["report.generate"])
+    queue: str | None = Field(default=None, max_length=200, description="The queue that the job is or was in")
+    tag: str | None = Field(default=None, max_length=128, description="One of the job's tags", examples=["march"])
+    batch: str | None = Field(default=None, max_length=128, description="The id of the job's batch")
     fingerprint: str | None = Field(
-        default=None, max_length=64, description="Of the failure; the last to fail comes first"
+        default=None, max_length=64, description="The fingerprint of the failure; sorts by its time, latest first"
     )
-    created_from: Moment | None = Field(default=None, description="Accepted at this moment or later")
-    created_to: Moment | None = Field(default=None, description="Accepted at this moment or earlier")
-    limit: int = Field(default=50, ge=1, le=200, description="Jobs on a page, at most")
-    cursor: str | None = Field(default=None, max_length=1000, description="`next` of the page before")
+    created_from: Moment | None = Field(default=None, description="Accepted at this time or later")
+    created_to: Moment | None = Field(default=None, description="Accepted at this time or earlier")
+    limit: int = Field(default=50, ge=1, le=200, description="Maximum number of jobs per page")
+    cursor: str | None = Field(default=None, max_length=1000, description="`next` of the previous page")
 
     def job_filter(self) -> JobFilter:
-        """Return it as the list takes it."""
+        """Return the filters as a ``JobFilter``."""
         parts = self.model_dump(include={"state", "kind", "queue", "tag", "batch", "fingerprint"})
         return JobFilter(**parts, from_ms=moment_ms(self.created_from), to_ms=moment_ms(self.created_to))
 
@@ -53,16 +53,16 @@ class ListQuery(BaseModel):
     "/jobs",
     response_model=JobList,
     responses={
-        200: answer("A page", "Link"),
+        200: answer("A page of jobs", "Link"),
         **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
     },
     dependencies=[requires(Scope.READ)],
 )
 async def list_jobs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
-    """List jobs, the one that was accepted last first. The header `Link` leads to the next page.
+    """List jobs, most recently accepted first. The `Link` header leads to the next page.
 
-    A job that is there all the time is on exactly one page, whatever comes and goes meanwhile, unless its own state
-    moves it into or out of the filter.
+    While you page through the list, jobs may be added or deleted. A job that exists throughout is on exactly one page,
+    unless a change of its own state moves it into or out of the filter.
     """
     page = await listing_of(request).page(query.job_filter(), limit=query.limit, cursor=query.cursor)
     operator = caller_of(request).is_operator
@@ -73,5 +73,5 @@ async def list_jobs(request: Request, query: Annotated[ListQuery, Query()]) -> R
 
 
 def moment_ms(moment: datetime | None) -> int | None:
-    """Return Unix milliseconds."""
+    """Convert to Unix milliseconds."""
     return None if moment is None else int(moment.timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""Pages that explain the problems with which the service answers. They are public."""
+"""Pages that explain the service's problem types. They are public."""
 
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ SlugPath = Annotated[
 ]
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: answer(
-        "The page, or its data", "Cache-Control", "Vary", content={"text/html": {"schema": {"type": "string"}}}
+        "The page, as HTML or JSON", "Cache-Control", "Vary", content={"text/html": {"schema": {"type": "string"}}}
     ),
     **problems(),
 }
@@ -30,7 +30,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.get(PAGES, response_model=ProblemTypesView, responses=_RESPONSES)
 async def list_problems(request: Request) -> Response:
-    """List all types of problems: a page for people or, for who accepts JSON and no HTML, data."""
+    """List all problem types, as HTML or, for clients that accept JSON and not HTML, as JSON."""
     if _wants_json(request):
         return json_answer({"problems": [describe(kind) for kind in KINDS]}, headers=PAGE_HEADERS)
     return HTMLResponse(index_page(base_path(request.scope)), headers=PAGE_HEADERS)
@@ -38,7 +38,7 @@ async def list_problems(request: Request) -> Response:
 
 @router.get(f"{PAGES}/{{slug}}", response_model=ProblemTypeView, responses=_RESPONSES)
 async def read_problem(slug: SlugPath, request: Request) -> Response:
-    """Explain one type of problem. The header `Link` of every problem leads here."""
+    """Explain one problem type. The `Link` header of every problem response leads here."""
     kind = next((kind for kind in KINDS if kind.slug == slug), None)
     if kind is None:
         return plain_problem(404, "There is no such type of problem.")
