@@ -16,7 +16,7 @@ class ServiceSettings(Settings):
     root_path: str = Field(
         default="",
         pattern=r"^(/[^/?#\s]+)*$",
-        description="path below which clients find the service, e.g. /jobs, behind a proxy",
+        description="path below which clients reach the service, e.g. /jobs, behind a proxy",
     )
     auth: Literal["off", "keys"] = Field(
         default="off", description="keys: every request needs an API key; off: none does, so only this machine may call"
@@ -28,12 +28,12 @@ class ServiceSettings(Settings):
     max_body_bytes: int = Field(default=1_048_576, ge=1, description="largest request body that is accepted")
     max_header_bytes: int = Field(default=32_768, ge=1_024, description="largest head of a request that is accepted")
     max_connections: int = Field(
-        default=20_000, ge=1, description="connections that may be open; lower if files run out"
+        default=20_000, ge=1, description="maximum of open connections; lower if files run out"
     )
     header_timeout_s: PositiveSeconds = Field(default=10, description="time that a client has to send a request's head")
     body_timeout_s: PositiveSeconds = Field(default=30, description="time that a client has to send a request's body")
     send_timeout_s: PositiveSeconds = Field(
-        default=30, description="a client that reads nothing of its response for so long is disconnected"
+        default=30, description="a client that reads nothing of its response for this long is cut off"
     )
     keep_alive_s: int = Field(default=5, ge=1, description="how long a connection may wait for its next request")
     cors_origins: tuple[str, ...] = Field(
@@ -44,11 +44,11 @@ class ServiceSettings(Settings):
     max_queue_depth: int | None = Field(
         default=None,
         ge=1,
-        description="submissions are refused while so many jobs of the queue could run; unset: never",
+        description="submissions are refused once this many jobs of the queue are ready to run; unset: never",
     )
     max_queue_age_s: PositiveSeconds | None = Field(
         default=None,
-        description="submissions are refused while a job of the queue has waited for so long; unset: never",
+        description="submissions are refused once a job of the queue has waited for this long; unset: never",
     )
     max_streams: int = Field(default=10_000, ge=1, description="event streams that may be open")
     sse_heartbeat_s: PositiveSeconds = Field(default=15, description="longest silence on an event stream")

@@ -62,7 +62,7 @@ class Admission:
 class KeyHolders:
     """Identifies callers by their API keys.
 
-    A valid token is cached for 5 s: a revoked key may work for so long, and known callers are served for so long while
+    A valid token is cached for 5 s: during that time, a revoked key still works, and known callers are served even if
     Redis is away. The cache holds the digests of the latest 10,000 tokens. Invalid tokens are never cached, and reveal
     nothing through timing: an unknown id is looked up and compared like any other.
 

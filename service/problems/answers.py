@@ -121,7 +121,7 @@ def item_problem(index: int, error: Exception) -> ItemProblem:
 
 def unexpected_response() -> ProblemResponse:
     """Return the response to a bug; the details are in the log only."""
-    return problem_response(UNEXPECTED, "The service made a mistake. The log has it under this answer's X-Request-ID.")
+    return problem_response(UNEXPECTED, "The service has a bug. Its log has the details under this X-Request-ID.")
 
 
 def field_errors(errors: Sequence[Mapping[str, Any]], *root: str) -> list[FieldError]:

@@ -44,7 +44,7 @@ class ServiceBusy(HTTPException):
     """The service has reached a limit on what it may hold."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(503, f"The service holds as many {what} as it may.")
+        super().__init__(503, f"The service has reached its limit of {what}.")
 
 
 class MalformedRequest(HTTPException):
@@ -103,7 +103,7 @@ class Refusal(ArqwayError):  # noqa: N818 - a fact, as in arqway.workers.contrac
 
 
 class Unauthenticated(Refusal):
-    """An API key is required, in the header Authorization: Bearer KEY."""
+    """An API key is needed, in the header Authorization: Bearer KEY."""
 
     def __init__(self) -> None:
         super().__init__(headers={"WWW-Authenticate": _CHALLENGE})

@@ -20,19 +20,19 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     http.InvalidIdempotencyKey: ProblemKind(
         400,
-        "Idempotency-Key cannot be used",
+        "Invalid Idempotency-Key",
         "The `Idempotency-Key` header is not a string of 1 to 255 visible characters, or was sent more than once.",
         "Send one key, with or without quotation marks. A random UUID works well.",
     ),
     jobs.InvalidCursor: ProblemKind(
         400,
-        "Cursor cannot be used",
+        "Invalid cursor",
         "The cursor does not come from this list, or comes from a list with another filter.",
         "Send `next` of the previous page unchanged, with the same filter; or omit the cursor to start again.",
     ),
     http.InvalidEventId: ProblemKind(
         400,
-        "Last-Event-ID cannot be used",
+        "Invalid Last-Event-ID",
         "The `Last-Event-ID` header or the `last_event_id` parameter is not the id of an event of this stream.",
         "Send the id of the last event unchanged, or omit it to follow from the beginning.",
     ),
@@ -45,7 +45,7 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     http.Unauthenticated: ProblemKind(
         401,
         "An API key is needed",
-        "The API key is missing, unknown, revoked or expired; `WWW-Authenticate` says whether one was sent.",
+        "The API key is missing, unknown, revoked or expired; `WWW-Authenticate` shows whether one was sent.",
         "Send a valid key as `Authorization: Bearer arqway_…`. Ask the operator for one.",
     ),
     http.InsufficientScope: ProblemKind(
@@ -99,7 +99,7 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     jobs.DuplicateJob: ProblemKind(
         409,
-        "Job exists already",
+        "Job already exists",
         "A job with this id has already been accepted.",
         "Read that job, or submit the job with another id.",
     ),
@@ -125,7 +125,7 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     jobs.JobRetried: ProblemKind(
         409,
-        "Job was retried already",
+        "Job has already been retried",
         "The job has already been resubmitted; `job_id` is the id of the new job.",
         "Follow the new job. If that has finished, too, retry that one.",
     ),
@@ -138,7 +138,7 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     jobs.IdempotencyHeld: ProblemKind(
         409,
-        "First request is not answered yet",
+        "First request is still in progress",
         "The first request with this `Idempotency-Key` is still in progress.",
         "Send the same request again after `Retry-After` to get the response to the first one.",
         retry=True,
@@ -171,7 +171,7 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     http.ForeignHost: ProblemKind(
         421,
-        "Not a name of this service",
+        "Host name not allowed",
         "The service requires no keys, and the `Host` header names neither this machine nor a trusted host.",
         "Call the service as `localhost`, or ask the operator to add the name to `ARQWAY_TRUSTED_HOSTS`.",
     ),
@@ -184,13 +184,13 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     jobs.InvalidPayload: ProblemKind(
         422,
-        "Payload does not fit",
+        "Invalid payload",
         "The payload does not match the schema of its kind, or the body that of its route; `errors` lists where.",
         "Correct the listed parts. The schema is in `/openapi.json`.",
     ),
     RequestValidationError: ProblemKind(
         422,
-        "Request does not fit",
+        "Invalid request",
         "A parameter or header is invalid; `errors` names it.",
         "Correct it. `/openapi.json` describes what is allowed.",
     ),
@@ -221,7 +221,7 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     jobs.IdempotencyMismatch: ProblemKind(
         422,
-        "Idempotency-Key came with another request",
+        "Idempotency-Key already used",
         "This `Idempotency-Key` has already been used for a different request.",
         "Use a new key for each new request, and reuse a key only to repeat the identical request.",
     ),
@@ -234,7 +234,7 @@ _ROWS: Mapping[type[Exception], ProblemKind] = {
     ),
     http.HeadersTooLarge: ProblemKind(
         431,
-        "Head of the request too large",
+        "Request head too large",
         "The head of the request is larger than `ARQWAY_MAX_HEADER_BYTES`. The connection is closed.",
         "Send a shorter URL, and fewer or shorter headers.",
     ),
