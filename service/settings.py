@@ -44,11 +44,11 @@ class ServiceSettings(Settings):
     max_queue_depth: int | None = Field(
         default=None,
         ge=1,
-        description="submissions are refused once this many jobs of the queue are ready to run; unset: never",
+        description="submissions are refused while this many jobs of the queue are ready to run; unset: never",
     )
     max_queue_age_s: PositiveSeconds | None = Field(
         default=None,
-        description="submissions are refused once a job of the queue has waited for this long; unset: never",
+        description="submissions are refused while a job of the queue has waited for this long; unset: never",
     )
     max_streams: int = Field(default=10_000, ge=1, description="event streams that may be open")
     sse_heartbeat_s: PositiveSeconds = Field(default=15, description="longest silence on an event stream")
