@@ -1,1 +1,1 @@
-"""The HTTP service: validates and submits jobs, and tells what became of them. It never runs one."""
+"""The HTTP service: validates and submits jobs, and reports their state and results. It never runs one."""

@@ -1,4 +1,4 @@
-"""``python -m arqway.service``: serve HTTP until told to stop."""
+"""``python -m arqway.service``: serve HTTP until asked to stop."""
 
 import gc
 import logging
@@ -21,12 +21,12 @@ logger = logging.getLogger("arqway.service")
 
 
 def run(target_name: str | None = None, *, port: int | None = None, redis_url: str | None = None) -> None:
-    """Run the service. Exits with 2 and one line on stderr if the configuration cannot work.
+    """Run the service. Exits with code 2 and one line on stderr if the configuration is unusable.
 
     Args:
-        target_name: The registry or ``Arqway`` object, ``package.module:NAME``; by default that of ``ARQWAY_JOBS``.
-        port: Instead of the one in the settings.
-        redis_url: Instead of the one in the settings.
+        target_name: The registry or ``Arqway`` object, ``package.module:NAME``; by default the one in ``ARQWAY_JOBS``.
+        port: Overrides the one in the settings.
+        redis_url: Overrides the one in the settings.
     """
     try:
         settings = read_settings(ServiceSettings)
@@ -71,9 +71,9 @@ def _serve(listener: socket.socket, settings: ServiceSettings, registry: Registr
 
 
 def _collect_less_often() -> None:
-    """Leave what was imported out of garbage collection, and nearly always what has lived for long.
+    """Exclude imported modules from garbage collection, and scan long-lived objects only rarely.
 
-    With 1,000 event streams open, one look at all objects kept everybody waiting for 100 ms.
+    With 1,000 event streams open, a full collection stalled every request for 100 ms.
     """
     gc.collect()
     gc.freeze()

@@ -22,22 +22,22 @@ from arqway.service.sse.stream import OpenStreams
 from arqway.workers.registry import Registry
 
 PUBLIC = frozenset({"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", PAGES})
-"""Paths that need no key, as all below ``/problems/`` do not: probes and documentation."""
+"""Paths that need no key: probes and documentation. Neither does any path below ``/problems/``."""
 _TAGS = [
-    {"name": "reports", "description": "Make a report, follow it, download it."},
+    {"name": "reports", "description": "Request a report, follow its progress and download it."},
     {"name": "jobs", "description": "Jobs of every kind: submit, read, list, cancel, retry."},
-    {"name": "batches", "description": "Many jobs, accepted and followed as one."},
-    {"name": "events", "description": "What happens to jobs, as it happens: server-sent events."},
-    {"name": "dead letters", "description": "Jobs that failed for good, and submitting them again."},
-    {"name": "webhooks", "description": "How the ends of jobs were told to their callback URLs."},
+    {"name": "batches", "description": "Many jobs, submitted and followed as one."},
+    {"name": "events", "description": "Live updates about jobs, as server-sent events."},
+    {"name": "dead letters", "description": "Jobs that failed permanently, and resubmitting them."},
+    {"name": "webhooks", "description": "Deliveries of job results to callback URLs."},
     {"name": "operations", "description": "Queues and workers."},
     {"name": "health", "description": "Probes."},
-    {"name": "problems", "description": "What the errors mean that the service answers with."},
+    {"name": "problems", "description": "Explanations of the service's error responses."},
 ]
 
 
 def create_app(settings: ServiceSettings, registry: Registry) -> FastAPI:
-    """Return the service for these jobs. It starts whether or not Redis answers."""
+    """Return the service for these jobs. It starts even while Redis is unreachable."""
     arqway = Arqway(registry, settings=settings)
 
     @asynccontextmanager
@@ -66,7 +66,7 @@ def create_app(settings: ServiceSettings, registry: Registry) -> FastAPI:
 
 
 class _Admitted:
-    """Lets a request in as ``ARQWAY_AUTH`` says, before a route is chosen, so that a stranger learns of none."""
+    """Applies ``ARQWAY_AUTH`` before a route is chosen, so that an unauthenticated client learns of no routes."""
 
     def __init__(self, app: ASGIApp, *, arqway: Arqway) -> None:
         self._app = app
@@ -79,16 +79,16 @@ class _Admitted:
             await self._arqway.admit(self._app, scope, receive, send)
 
     def _is_public(self, scope: Scope) -> bool:
-        if self._arqway.settings.auth == "off":  # a public path, too, is for clients on this machine only
+        if self._arqway.settings.auth == "off":  # even public paths are for clients on this machine only
             return False
         path = path_below_root(scope)
         return path in PUBLIC or path.startswith(f"{PAGES}/")
 
 
 def _telemetry() -> TelemetryConfig:
-    """Return what FastAPI is to measure: all that it can where OpenTelemetry is configured, and else nothing.
+    """Return FastAPI's telemetry options: everything where OpenTelemetry is configured, otherwise nothing.
 
-    Otherwise it would look for a configuration three times a request, 5 µs.
+    Left to itself, FastAPI looks for a configuration three times per request, which costs 5 µs.
     """
     if any(name.startswith("OTEL_") for name in os.environ):
         return {}

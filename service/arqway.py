@@ -1,4 +1,4 @@
-"""``Arqway``: the jobs of one registry inside an application. Everything that its routes need hangs on it."""
+"""``Arqway``: the jobs of one registry inside an application. It holds everything that its routes need."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,7 +32,7 @@ __all__ = ["Arqway"]
 
 
 class _Opened(NamedTuple):
-    """What an open ``Arqway`` holds."""
+    """The resources of an open ``Arqway``."""
 
     settings: ServiceSettings
     jobs: JobQueue
@@ -46,17 +46,17 @@ class _Opened(NamedTuple):
 
 
 class Arqway:
-    """The jobs of a registry: for an application that submits them, and for the workers that run them.
+    """The jobs of a registry, for the application that submits them and the workers that run them.
 
-    ``app.include_router(arqway.router())`` opens and closes it with the application. Without its routes, do so by
-    ``FastAPI(lifespan=arqway.lifespan)`` or ``async with arqway:``. However often it is opened, it holds one pool of
-    connections. Where ``REDIS_URL`` is not set, it uses the embedded server of ``ARQWAY_HOME``, or starts one.
+    ``app.include_router(arqway.router())`` opens and closes it together with the application. Without its routes, use
+    ``FastAPI(lifespan=arqway.lifespan)`` or ``async with arqway:``. It may be opened more than once, and still holds a
+    single connection pool. If ``REDIS_URL`` is not set, it uses the embedded server of ``ARQWAY_HOME``, or starts one.
 
-    ``arqway worker app.main:arqway`` runs its jobs.
+    Run its jobs with ``arqway worker app.main:arqway``.
 
     Args:
         registry: The jobs.
-        settings: By default they are read from the environment when it is opened.
+        settings: By default, they are read from the environment when it is opened.
     """
 
     def __init__(self, registry: Registry, *, settings: ServiceSettings | None = None) -> None:
@@ -69,17 +69,17 @@ class Arqway:
 
     @property
     def settings(self) -> ServiceSettings:
-        """Those it was opened with; while it is closed, those it would be opened with. Raises ConfigurationError."""
+        """The settings it was opened with or, while closed, would be opened with. Raises ConfigurationError."""
         return self._now.settings if self._now else self.explicit_settings or read_settings(ServiceSettings)
 
     @property
     def jobs(self) -> JobQueue:
-        """The client that submits and reads jobs. Raises ConfigurationError while it is closed."""
+        """The client that submits and reads jobs. Raises ConfigurationError while this object is closed."""
         return self._opened.jobs
 
     @property
     def queues(self) -> Queues:
-        """The figures of the queues."""
+        """Statistics about the queues, and control over them."""
         return self._opened.queues
 
     @property
@@ -89,11 +89,11 @@ class Arqway:
 
     @property
     def streams(self) -> OpenStreams:
-        """The event streams that are open."""
+        """The currently open event streams."""
         return self._opened.streams
 
     async def queue(self) -> JobQueue:
-        """Return ``jobs``: a dependency for an application's own routes.
+        """Return ``jobs``; a dependency for an application's own routes.
 
         ``Jobs = Annotated[JobQueue, Depends(arqway.queue)]``
         """
@@ -115,7 +115,7 @@ class Arqway:
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Keep it open for as long as an application runs: ``FastAPI(lifespan=arqway.lifespan)``."""
+        """Keep it open while an application runs: ``FastAPI(lifespan=arqway.lifespan)``."""
         async with self:
             yield
 
@@ -126,14 +126,14 @@ class Arqway:
         caller: Callable[..., Any] | None = None,
         dependencies: Sequence[params.Depends] = (),
     ) -> APIRouter:
-        """Return Arqway's routes, for ``app.include_router``. They answer their own errors as problems.
+        """Return Arqway's routes, for ``app.include_router``. They turn their own errors into problem responses.
 
         Args:
-            prefix: The path that they are below, e.g. ``/background``.
-            caller: A dependency that returns a ``Caller``, or None for a stranger: the application's own login then
-                decides whose jobs somebody sees. Without it, ``ARQWAY_AUTH`` decides: ``keys`` asks for API keys,
-                ``off`` lets in clients on this machine only.
-            dependencies: They come first on every route, for example ``[Depends(signed_in)]``.
+            prefix: The path prefix of all routes, e.g. ``/background``.
+            caller: A dependency that returns a ``Caller``, or None for an unidentified client: the application's own
+                login then decides whose jobs a client sees. Without it, ``ARQWAY_AUTH`` decides: ``keys`` requires API
+                keys, ``off`` admits clients on this machine only.
+            dependencies: Run first on every route, for example ``[Depends(signed_in)]``.
         """
         self._mounted = True
         router = APIRouter(lifespan=self.lifespan)
@@ -150,20 +150,20 @@ class Arqway:
         return router
 
     def own_routes(self) -> list[JobRoute]:
-        """Return the routes as the application of ``arqway api`` serves them: it has admitted the caller already."""
+        """Return the routes for the application of ``arqway api``, which has already admitted the caller."""
         return [
             route.bound(self, door=self._limit, operation_id=route.name) for route in declared_routes(self.registry)
         ]
 
     async def admit(self, serve: Serve, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let in an identified caller, as ``ARQWAY_AUTH`` says."""
+        """Identify the caller as ``ARQWAY_AUTH`` requires, then serve the request or refuse it."""
         await self._opened.admission.serve(serve, scope, receive, send)
 
     @staticmethod
     def add_exception_handlers(app: FastAPI) -> None:
-        """Let the application's own routes answer Arqway's errors, such as JobNotFound, as problems.
+        """Turn Arqway's errors, such as JobNotFound, into problem responses in the application's own routes, too.
 
-        Nothing else does: without it they are the application's to catch.
+        Nothing else does this: without it, the application has to catch them.
         """
         add_job_error_handlers(app)
 
@@ -208,7 +208,7 @@ class Arqway:
         return LocalCallers(hosts, settings.default_rate, mounted=self._mounted)
 
     def _limit(self, serve: Serve) -> Serve:
-        """Bound the bodies of a route's requests."""
+        """Limit the request bodies of a route."""
 
         async def limited(scope: Scope, receive: Receive, send: Send) -> None:
             await self._opened.body_limit.serve(serve, scope, receive, send)
@@ -216,7 +216,7 @@ class Arqway:
         return limited
 
     def _admit(self, serve: Serve) -> Serve:
-        """Let in an identified caller to all but public routes, and bound the bodies."""
+        """Require an identified caller on all but public routes, and limit the request bodies."""
         limited = self._limit(serve)
 
         async def admitted(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What routes ask for: the ``Arqway`` that serves them, its clients of the job store, and the job that a path names."""
+"""Dependencies of the routes: the ``Arqway`` that serves them, its job store clients, and the job in a path."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from arqway.service.arqway import Arqway
 
 _ID = {"pattern": f"^{keys.JOB_ID.pattern}$"}
-"""Documented, not validated: an impossible id is answered as one of no job."""
+"""Documented but not validated: a malformed id is answered like an unknown one."""
 JobIdPath = Annotated[
     str,
-    Path(
-        description="The job's id, as the submission's answer gave it", examples=[EXAMPLE_ID], json_schema_extra={**_ID}
-    ),
+    Path(description="The job's id, as returned by the submission", examples=[EXAMPLE_ID], json_schema_extra={**_ID}),
 ]
 BatchIdPath = Annotated[
     str,
     Path(
-        description="The batch's id, as the submission's answer gave it",
+        description="The batch's id, as returned by the submission",
         examples=[EXAMPLE_BATCH_ID],
         json_schema_extra={**_ID},
     ),
@@ -44,7 +42,7 @@ def queue_of(request: Request) -> JobQueue:
 
 
 def listing_of(request: Request) -> Listing:
-    """Return the lists of the caller's jobs."""
+    """Return the listing of the caller's jobs."""
     return Listing(queue_of(request), caller_of(request).tenant)
 
 
@@ -59,7 +57,7 @@ def dead_letters_of(request: Request) -> DeadLetters:
 
 
 async def existing_job(job_id: JobIdPath, request: Request) -> JobRecord:
-    """Return the job that the path names. Raises JobNotFound, also for a job of another tenant than the caller's."""
+    """Return the job that the path names. Raises JobNotFound, also if the job belongs to another tenant."""
     return await queue_of(request).read(job_id, tenant=caller_of(request).tenant)
 
 

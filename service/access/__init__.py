@@ -1,1 +1,1 @@
-"""Who is calling, what they may do, and how often."""
+"""Access control: who is calling, what they may do, and how often."""

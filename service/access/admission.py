@@ -1,7 +1,7 @@
-"""Identifying who is calling, before anything else is done with a request.
+"""Identifies the caller before anything else is done with a request.
 
-Plain ASGI. ``KeyHolders`` or ``LocalCallers`` says who it is; what it says is in the connection's scope as ``caller``.
-An application that mounts the routes with ``caller=`` identifies callers by itself.
+Plain ASGI. ``KeyHolders`` or ``LocalCallers`` identifies the caller, who is then in the connection's scope as
+``caller``. An application that mounts the routes with ``caller=`` identifies callers itself.
 """
 
 import re
@@ -36,18 +36,18 @@ _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Callers = Callable[[Scope], Awaitable[Caller]]
-"""Says who sent a request. Raises AccessRefused or StoreUnavailable."""
+"""Returns who sent a request. Raises AccessRefused or StoreUnavailable."""
 
 
 class Admission:
-    """Lets in the callers whom ``callers`` identifies, as often as their rates allow, and answers everybody else."""
+    """Admits the callers whom ``callers`` identifies, within their rate limits, and refuses all others."""
 
     def __init__(self, callers: Callers, limiter: RateLimiter) -> None:
         self._callers = callers
         self._limiter = limiter
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let ``app`` serve one request, with ``scope["caller"]``, or refuse it."""
+        """Let ``app`` serve one request, with ``scope["caller"]`` set, or refuse it."""
         try:
             caller = await self._callers(scope)
             if caller.rate is not None:
@@ -60,16 +60,16 @@ class Admission:
 
 
 class KeyHolders:
-    """Callers by their API keys.
+    """Identifies callers by their API keys.
 
-    A token that was found good is believed for 5 s: so long may a revoked key live on, and so long do known callers get
-    on without Redis. Tokens are known by their digests, the latest 10,000 of them. Whoever sends a wrong one fills
-    nothing, and learns nothing from the time it takes: an unknown id is looked up and compared like any other.
+    A valid token is cached for 5 s: during that time, a revoked key still works, and known callers are served even if
+    Redis is away. The cache holds the digests of the latest 10,000 tokens. Invalid tokens are never cached, and reveal
+    nothing through timing: an unknown id is looked up and compared like any other.
 
     Args:
-        find: Returns a key by its id.
-        default_rate: Of keys that have none of their own.
-        clock: Seconds.
+        find: Looks up a key by its id.
+        default_rate: The rate of keys that have none of their own.
+        clock: Returns monotonic time in seconds.
     """
 
     def __init__(
@@ -109,13 +109,14 @@ class KeyHolders:
 
 
 class LocalCallers:
-    """The callers of a service that asks for no keys: anybody on this machine, but no page of another site.
+    """Admits the callers of a service without keys: anyone on this machine, but no web page of another site.
 
     Args:
-        hosts: The names that requests may use.
-        rate: A limit for all of them together.
-        mounted: Whether somebody else's server is in front. Arqway's own listens on the loopback only; another one may
-            not, so here the address of the client is looked at, too. A client without an address is in this process.
+        hosts: The host names that requests may use.
+        rate: A limit for all callers together.
+        mounted: Whether the routes are mounted in another application. Arqway's own server listens on the loopback
+            interface only; another one may not, so the client's address is checked, too. A client without an address
+            is in this process.
     """
 
     def __init__(self, hosts: TrustedHosts, rate: Rate | None = None, *, mounted: bool = False) -> None:
@@ -140,7 +141,7 @@ class LocalCallers:
         return self._caller
 
     def _has_address(self, scope: Scope) -> bool:
-        """Tell whether the client is on the network of this machine. Raises RemoteCaller for one beyond it."""
+        """Return whether the client has an address on this machine. Raises RemoteCaller for any other address."""
         address = (scope.get("client") or ("",))[0]
         try:
             ip_address(address)
@@ -152,9 +153,9 @@ class LocalCallers:
 
 
 async def still_admitted(request: Request) -> bool:
-    """Tell whether who began this request may still go on with it: for streams, which outlive a revocation.
+    """Return whether the caller may continue this request; for streams, which can outlive a key's revocation.
 
-    While Redis is away, everybody may. An owner's application is asked once, when the request begins.
+    While Redis is away, every caller may. A ``caller=`` dependency is evaluated only once, when the request begins.
     """
     callers: Callers | None = request.scope.get("callers")
     try:
@@ -166,7 +167,7 @@ async def still_admitted(request: Request) -> bool:
 
 
 def _token(sent: bytes) -> Token:
-    """Read the header Authorization. Source: RFC 6750, section 2.1."""
+    """Parse the Authorization header. Source: RFC 6750, section 2.1."""
     bearer = _BEARER.fullmatch(sent.decode("latin-1"))
     if bearer is None:
         raise Unauthenticated

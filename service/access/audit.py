@@ -1,4 +1,4 @@
-"""The audit log: who did what, when, and to how many. One line for each action, and one entry in Redis."""
+"""The audit log: who did what, when, and to how many jobs. Each action is one log line and one entry in Redis."""
 
 import logging
 
@@ -12,17 +12,17 @@ logger = logging.getLogger("arqway.service.access.audit")
 
 
 async def audit(request: Request, action: str, target: str, count: int = 1, *, outcome: str = "done") -> None:
-    """Note what an operator did; to be called once it is done, whatever came of it.
+    """Record what an operator did. Call it once the action is done, whatever its outcome.
 
-    The line of the log is always written. Where Redis does not take its entry, a warning says so, and the request goes
-    on: what was done is done.
+    The log line is always written. If Redis does not accept the entry, a warning is logged and the request continues,
+    since the action cannot be undone.
 
     Args:
-        request: What asked for it.
+        request: The request that asked for the action.
         action: E.g. ``queue.pause``.
-        target: What it was done to: an id, a name, a filter; never a payload.
-        count: To how many.
-        outcome: What came of it, where that is not plain.
+        target: What it was done to: an id, a name or a filter; never a payload.
+        count: How many jobs or keys it affected.
+        outcome: Its outcome, where that is not obvious.
     """
     caller = caller_of(request)
     entry = AuditEntry(
@@ -43,7 +43,7 @@ async def audit(request: Request, action: str, target: str, count: int = 1, *, o
 
 
 def _named(entry: AuditEntry) -> dict[str, str | int]:
-    """Return the fields of a line; those that ``logging`` has a use for itself are called otherwise."""
+    """Return the fields of a log line; those whose names ``logging`` reserves are renamed."""
     return {
         "action": entry.action,
         "target": entry.target,

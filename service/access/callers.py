@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do: a ``Caller``, and ``requires(Scope.X)``, which every route carries."""
+"""Who is calling and what they may do: ``Caller``, and the dependency ``requires(Scope.X)`` of every route."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from arqway.workers.contract.api_key import ALL_SCOPES, Rate, Scope
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request, and what they may see and do.
+    """The sender of a request, and what they may see and do.
 
     An application that mounts Arqway's routes returns one from its own ``caller=`` dependency:
-    ``Caller("acme", ["submit", "read"], name=user.email)``. Raises ValueError for a tenant or a scope that cannot be.
+    ``Caller("acme", ["submit", "read"], name=user.email)``. Raises ValueError for an invalid tenant or scope.
 
     Args:
-        tenant: Whose jobs they submit and see: 1 to 63 of ``a-z0-9_-``.
-        scopes: ``submit``, ``read`` and ``operate``; by default the first two.
-        name: What the audit log calls them.
-        key_id: Of their API key, if they have one. It also names their bucket of requests.
-        rate: How often they may ask; None: as often as they like.
-        known: False for the caller of a service that asks nobody who they are. Such a caller may do everything, but is
-            never told the text of an exception.
+        tenant: Whose jobs they submit and see: 1 to 63 characters of ``a-z0-9_-``.
+        scopes: Any of ``submit``, ``read`` and ``operate``; by default the first two.
+        name: Their name in the audit log.
+        key_id: The id of their API key, if they have one. It also names their rate limit bucket.
+        rate: Their rate limit; None for no limit.
+        known: False for callers of a service that does not identify its callers. They may do everything, but never see
+            the text of an exception.
     """
 
     tenant: str = keys.DEFAULT_TENANT
@@ -43,21 +43,21 @@ class Caller:
 
     @property
     def is_operator(self) -> bool:
-        """Whether the texts of exceptions may be shown: only to a known caller with the scope ``operate``."""
+        """Whether the caller may see the text of exceptions: only if known and with the scope ``operate``."""
         return self.known and Scope.OPERATE in self.scopes
 
     @property
     def bucket(self) -> str:
-        """What this caller's requests are counted as."""
+        """The name of the rate limit bucket in which this caller's requests are counted."""
         return self.key_id or self.name or "anonymous"
 
 
 ANYBODY = Caller(scopes=ALL_SCOPES, name="anonymous", known=False)
-"""Every caller of a service that asks for no keys."""
+"""The caller of every request to a service without keys."""
 
 
 class Requires:
-    """A dependency that lets in only callers with a scope."""
+    """A dependency that admits only callers with a given scope."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -68,12 +68,12 @@ class Requires:
 
 
 def requires(scope: Scope) -> Any:
-    """Return the dependency that a route carries: ``@router.get(…, dependencies=[requires(Scope.READ)])``."""
+    """Return a dependency for a route: ``@router.get(…, dependencies=[requires(Scope.READ)])``."""
     return Depends(Requires(scope))
 
 
 def caller_of(request: HTTPConnection) -> Caller:
-    """Return who sent the request. Raises Unauthenticated where nobody has been identified, as on a public route."""
+    """Return who sent the request. Raises Unauthenticated if they were not identified, as on a public route."""
     caller: Caller | None = request.scope.get("caller")
     if caller is None:
         raise Unauthenticated

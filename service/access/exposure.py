@@ -1,4 +1,4 @@
-"""Whether the service may listen where it was told to: not beyond this machine without API keys."""
+"""Checks whether the service may listen on its configured address: beyond this machine only with API keys."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ _PATIENCE_S = 2.0
 
 
 def refuse_exposure(settings: ServiceSettings) -> None:
-    """Raise ConfigurationError where others could call the service and it would ask them for no key."""
+    """Raise ConfigurationError if other machines could call the service without an API key."""
     if settings.auth == "off" and not is_loopback(settings.host):
         raise ConfigurationError(
             f"ARQWAY_HOST={settings.host} lets other machines in: set ARQWAY_AUTH=keys, "
@@ -23,10 +23,10 @@ def refuse_exposure(settings: ServiceSettings) -> None:
 
 
 def refuse_locked_door(settings: ServiceSettings) -> None:
-    """Raise ConfigurationError where others are meant to call the service, and there is no key that would let them in.
+    """Raise ConfigurationError if other machines should be able to call the service, but no usable API key exists.
 
-    Whoever is on this machine can still make a key, so on the loopback it is only told. Redis that does not answer is
-    no reason either: keys are asked for again with each request.
+    On the loopback interface this is only a warning, since anyone on this machine can still make a key. Nor is it an
+    error if Redis does not answer: keys are looked up again with each request.
     """
     if settings.auth == "off" or asyncio.run(_has_usable_key(settings)):
         return
@@ -36,7 +36,7 @@ def refuse_locked_door(settings: ServiceSettings) -> None:
 
 
 async def _has_usable_key(settings: ServiceSettings) -> bool:
-    """Tell whether there is one; true where Redis does not say."""
+    """Return whether a usable key exists; True if Redis does not answer."""
     try:
         async with asyncio.timeout(_PATIENCE_S), open_access(settings) as access:
             return any(found.usable_ms for found in await access.keys.read_all())

@@ -1,4 +1,4 @@
-"""Names and addresses: which of them are this machine, and whose requests may come from elsewhere."""
+"""Host names and addresses: which of them mean this machine, and which others are trusted."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_.-]{1,253}))(?::[0
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` is ``localhost`` or an address of the loopback: 127.0.0.0/8, ::1. No name is looked up."""
+    """Return whether ``host`` is ``localhost`` or a loopback address (127.0.0.0/8, ::1). Names are not resolved."""
     if host.lower() == "localhost":
         return True
     try:
@@ -19,24 +19,24 @@ def is_loopback(host: str) -> bool:
 
 
 class TrustedHosts:
-    """The names by which a service without keys may be called: those of the loopback, and some more.
+    """The host names by which a service without keys may be called: those of the loopback interface, and some more.
 
-    A web page can have its own name lead to 127.0.0.1 and then ask us as if we were its own server (DNS rebinding).
-    Such a request has the page's name as its Host, and that is how it is known.
+    A web page can make its own host name resolve to 127.0.0.1 and then call this service as if it were the page's own
+    server (DNS rebinding). Such a request is recognised by its Host header, which holds the page's name.
 
     Args:
-        names: The names besides, without a port.
-        origins: Origins whose pages may ask although their names are neither, e.g. ``https://shop.test``.
+        names: Further host names, without ports.
+        origins: Origins whose pages may call although their host is not trusted, e.g. ``https://shop.test``.
     """
 
     def __init__(self, names: Iterable[str], origins: Iterable[str]) -> None:
         self._names = frozenset(name.lower() for name in names)
         self._origins = frozenset(origins)
         self.has_host = lru_cache(maxsize=256)(self._has_host)
-        """Tell whether this value of the header Host is trusted."""
+        """Return whether this value of the Host header is trusted."""
 
     def has_origin(self, origin: str) -> bool:
-        """Tell whether this value of the header Origin is trusted; ``null`` is not."""
+        """Return whether this value of the Origin header is trusted; ``null`` is not."""
         scheme, _, host = origin.partition("://")
         return origin in self._origins or (scheme in ("http", "https") and self._has_host(host))
 
@@ -46,6 +46,6 @@ class TrustedHosts:
 
 
 def _name_of(host: str) -> str | None:
-    """Return the name in ``name``, ``name:port`` or ``[address]:port``; None where it is none of them."""
+    """Return the name in ``name``, ``name:port`` or ``[address]:port``; None for any other text."""
     read = _HOST.fullmatch(host)
     return (read[1] or read[2]).lower() if read else None

@@ -1,8 +1,7 @@
-"""Rate limits: how many requests a caller may send, and how an answer tells them.
+"""Rate limits: how many requests a caller may send, and the response headers that report it.
 
-The fields are those of draft-ietf-httpapi-ratelimit-headers (read at its revision of September 2025). The policy is
-named in the most modest way: a bucket of ``q`` requests that fills up within ``w`` seconds, so ``q / w`` is never more
-than the rate.
+The fields are those of draft-ietf-httpapi-ratelimit-headers (its revision of September 2025). The policy is stated
+conservatively: a bucket of ``q`` requests that refills within ``w`` seconds, so ``q / w`` never exceeds the rate.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,21 +18,21 @@ Draw = Callable[[str, Rate], Awaitable[Allowance]]
 
 
 class RateLimiter:
-    """Counts requests, in buckets that all API processes share.
+    """Counts requests in buckets that all API processes share.
 
     Args:
-        draw: Takes one request out of a bucket.
+        draw: Takes one request from a bucket.
     """
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
 
     async def admit(self, caller: Caller, rate: Rate, send: Send) -> Send:
-        """Return a ``send`` whose answer tells what is left. Raises RateLimited or StoreUnavailable."""
+        """Return a ``send`` that adds the rate limit headers. Raises RateLimited or StoreUnavailable."""
         return _telling(await self.count(caller, rate), send)
 
     async def count(self, caller: Caller, rate: Rate) -> dict[str, str]:
-        """Count a request, and return the headers that tell what is left. Raises RateLimited or StoreUnavailable."""
+        """Count a request and return the rate limit headers. Raises RateLimited or StoreUnavailable."""
         allowance = await self._draw(caller.bucket, rate)
         told = fields_of(rate, allowance)
         if not allowance.admitted:
@@ -44,7 +43,7 @@ class RateLimiter:
 
 
 def fields_of(rate: Rate, allowance: Allowance) -> dict[str, str]:
-    """Return the headers RateLimit-Policy and RateLimit."""
+    """Return the RateLimit-Policy and RateLimit headers."""
     refill_s = ceil(rate.burst * rate.interval_us / 1_000_000)
     return {
         "RateLimit-Policy": f'"default";q={rate.burst};w={refill_s}',

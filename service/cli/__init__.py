@@ -1,7 +1,7 @@
-"""``arqway``: the command line. Read ``main``, then ``commands`` for what there is.
+"""``arqway``: the command line. ``main`` is the entry point, and ``commands`` lists the commands.
 
-A command is a function that returns the exit code: 0 done, 1 it did not work out, 2 the input cannot work. It is
-imported when it is called, so that ``arqway --help`` is quick.
+A command is a function that returns the exit code: 0 for success, 1 for failure, 2 for unusable input. It is imported
+only when it is called, so that ``arqway --help`` is fast.
 """
 
 import sys
@@ -11,7 +11,7 @@ from arqway.service.cli.terminal import INTERRUPTED, CommandError, warn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. What goes wrong is told in one line, never as a traceback."""
+    """Run one command and return its exit code. Errors are reported in one line, never as a traceback."""
     from arqway.service.cli.commands import parse
 
     try:

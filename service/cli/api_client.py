@@ -1,4 +1,4 @@
-"""The HTTP API as the command line sees it: ``service.client``, whose errors end a command with one line."""
+"""The command line's access to the HTTP API: ``service.client``, with errors that end a command in one line."""
 
 import asyncio
 import os
@@ -20,14 +20,14 @@ Show = Callable[[Job[Any]], None]
 
 @asynccontextmanager
 async def open_api(url: str, *, changing: bool = False) -> AsyncIterator[ArqwayClient]:
-    """Give a client with the key in ARQWAY_API_KEY.
+    """Yield a client that uses the key in ARQWAY_API_KEY.
 
     Args:
-        url: The API.
-        changing: Whether it is asked to do something.
+        url: The URL of the API.
+        changing: Whether the requests change something.
 
     Raises:
-        CommandError: The API cannot be reached, or answers with a problem; or the key cannot be one.
+        CommandError: The API cannot be reached or responds with a problem, or the key is malformed.
     """
     try:
         client = ArqwayClient(url, api_key=os.environ.get("ARQWAY_API_KEY"), retries=_RETRIES)
@@ -40,7 +40,7 @@ async def open_api(url: str, *, changing: bool = False) -> AsyncIterator[ArqwayC
 
 @contextmanager
 def told_in_one_line(url: str, *, changing: bool) -> Iterator[None]:
-    """Turn what a client raises into what ends a command."""
+    """Turn the client's errors into CommandError."""
     try:
         yield
     except Unavailable as error:
@@ -57,15 +57,15 @@ def told_in_one_line(url: str, *, changing: bool) -> Iterator[None]:
 
 
 async def follow(api: ArqwayClient, job_id: str, show: Show) -> Job[Any]:
-    """Show the job as its events come, from the first one on, and return it as it has ended.
+    """Show the job at each of its events, from the first one on, and return the finished job.
 
-    Where the service or a proxy refuses streams, it is asked for the job each time that has changed.
+    If the service or a proxy refuses streams, the job is polled for changes instead.
     """
     job = await api.get(job_id)
     if job.finished:
         show(job)
         return job
-    job = replace(job, progress=None, failure=None)  # the events tell them again, from the beginning
+    job = replace(job, progress=None, failure=None)  # the events repeat them from the beginning
     try:
         async with aclosing(api.stream(job)) as events:
             async for event in events:
@@ -79,7 +79,7 @@ async def follow(api: ArqwayClient, job_id: str, show: Show) -> Job[Any]:
 
 
 class ReportClient:
-    """What the demo asks of the API that it has started itself."""
+    """The requests that the demo sends to the API that it has started."""
 
     def __init__(self, api: ArqwayClient) -> None:
         self._api = api

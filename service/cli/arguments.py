@@ -1,4 +1,4 @@
-"""How the words of a command line are read; each function raises ArgumentTypeError for what it cannot use."""
+"""Parsers for command-line arguments. Each one raises ArgumentTypeError for invalid input."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def a_json(text: str) -> str:
-    """Return JSON as it was written."""
+    """Validate JSON, and return the text unchanged."""
     try:
         json.loads(text)
     except ValueError as error:
@@ -21,7 +21,7 @@ def a_json(text: str) -> str:
 
 
 def a_number(most: int) -> Callable[[str], int]:
-    """Return what reads a number from 1 to ``most``."""
+    """Return a parser for numbers from 1 to ``most``."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= most:
@@ -32,7 +32,7 @@ def a_number(most: int) -> Callable[[str], int]:
 
 
 def a_duration_s(text: str) -> float:
-    """Return the seconds of a time like ``15m``, or of a bare number."""
+    """Parse a duration like ``15m``, or a bare number of seconds, to seconds."""
     read = _DURATION.fullmatch(text)
     if read is None:
         raise ArgumentTypeError(f"{text!r} is not a time like 90s, 15m, 12h or 2d")
@@ -40,7 +40,7 @@ def a_duration_s(text: str) -> float:
 
 
 def a_life_s(text: str) -> int:
-    """Return the seconds of a time like ``90d`` that is not nothing; a bare number might be meant as days."""
+    """Parse a positive duration like ``90d`` to seconds. A unit is required: a bare number might be meant as days."""
     if text[-1:] not in _UNITS_S or "." in text or not _DURATION.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is not a time like 90d, 12h, 30m or 45s")
     seconds = int(a_duration_s(text))
@@ -50,7 +50,7 @@ def a_life_s(text: str) -> int:
 
 
 def a_moment(text: str) -> datetime:
-    """Return a moment; one without a time zone would mean something else on another machine."""
+    """Parse an ISO 8601 time with a time zone; without one, it would mean something else on another machine."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -61,14 +61,14 @@ def a_moment(text: str) -> datetime:
 
 
 def a_target(text: str) -> str:
-    """Return the name of a registry, or of an object that has one."""
+    """Validate the name of a registry, or of an object that has one: ``package.module:NAME``."""
     if not _TARGET.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is not package.module:NAME")
     return text
 
 
 def an_http_url(text: str) -> str:
-    """Return a URL without the slash at its end."""
+    """Validate an HTTP URL, and return it without a trailing slash."""
     if not text.startswith(("http://", "https://")):
         raise ArgumentTypeError(f"{text!r} does not start with http:// or https://")
     return text.rstrip("/")

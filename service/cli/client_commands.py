@@ -1,4 +1,4 @@
-"""The commands that talk to an API, their arguments, and where each one lives."""
+"""The commands that talk to an API: their arguments and the functions that run them."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ Add = Callable[[str, Command, str], argparse.ArgumentParser]
 
 
 def add_client_commands(add: Add) -> None:
-    """Add the commands."""
+    """Add these commands to the parser."""
     _add_submit(add("submit", _submit, "submit a job and print its id"))
     for name, command, summary in (
         ("status", _status, "print what is known about a job, as JSON"),

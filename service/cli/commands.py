@@ -1,4 +1,4 @@
-"""The commands, their arguments, and where each one lives."""
+"""The commands: their arguments and the functions that run them."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ class Call(NamedTuple):
     arguments: argparse.Namespace
 
     def run(self) -> int:
-        """Return the exit code."""
+        """Run the command and return its exit code."""
         from arqway.service.cli.variables import refuse_unknown_variables
 
         refuse_unknown_variables(os.environ)
@@ -29,7 +29,7 @@ class Call(NamedTuple):
 
 
 def parse(arguments: Sequence[str]) -> Call:
-    """Read a command line. Raises CommandError, or SystemExit(0) after printing help or the version."""
+    """Parse a command line. Raises CommandError, or SystemExit(0) after printing help or the version."""
     parsed = _parser().parse_args(arguments)
     return Call(parsed.command, parsed)
 

@@ -1,4 +1,4 @@
-"""``arqway convert --pickle``: waiting jobs of a pickling arq producer become JSON, once, when somebody asks for it."""
+"""``arqway convert --pickle``: a one-off conversion of a pickling arq producer's waiting jobs to JSON."""
 
 import argparse
 import asyncio
@@ -15,7 +15,7 @@ _WARNING = (
 
 
 def convert(arguments: argparse.Namespace) -> int:
-    """Convert, and return 0 if no pickle is left, else 1."""
+    """Convert the jobs. Returns 0 if no pickles are left, else 1."""
     if not arguments.pickle:
         raise CommandError(_WARNING, WRONG_INPUT)
     settings = read_settings()

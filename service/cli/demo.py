@@ -1,4 +1,4 @@
-"""``arqway demo``: one report from start to PDF, on a stack of its own that ends with it."""
+"""``arqway demo``: one report from submission to PDF, on a temporary stack of its own."""
 
 import asyncio
 import shutil
@@ -27,25 +27,25 @@ _HOST = "127.0.0.1"
 
 
 class _Stopwatch:
-    """Takes the time of named steps, one after the other."""
+    """Measures the time of consecutive named steps."""
 
     def __init__(self) -> None:
         self._started_s = self._lap_s = perf_counter()
         self._laps: list[str] = []
 
     def lap(self, step: str) -> None:
-        """End a step; the next one begins."""
+        """End the current step and begin the next one."""
         now_s = perf_counter()
         self._laps.append(f"{now_s - self._lap_s:6.2f} s  {step}")
         self._lap_s = now_s
 
     def table(self) -> str:
-        """Return a line for each step, and their sum."""
+        """Return a line for each step, and the total."""
         return "\n".join([*self._laps, f"{self._lap_s - self._started_s:6.2f} s  in all"])
 
 
 def demo() -> int:
-    """Start a stack on a free port, make the report, download it, stop the stack, and tell how long each took."""
+    """Start a stack on a free port, make the report, download it, stop the stack, and print how long each step took."""
     target, settings = read_target("demo", OURS)
     settings = settings.model_copy(update={"processes": 1, "worker_health_port": None})
     home = settings.home.absolute() / "demo"
@@ -58,7 +58,7 @@ def demo() -> int:
             server = resources.enter_context(embedded_server(home, share=False))
             watch.lap("embedded server started")
         home.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(home / "reports", ignore_errors=True)  # or the second demo would find its report made already
+        shutil.rmtree(home / "reports", ignore_errors=True)  # else a second demo would find its report already finished
         worker = replace(worker_part(settings, target, server), log=home / "worker.log")
         parts = [api_part(target, server=server, log=home / "api.log"), worker]
         stack = Stack(parts, settings, server, restarts=0, changes=_changes(home, port))
@@ -72,7 +72,7 @@ def demo() -> int:
 
 
 def _changes(home: Path, port: int) -> Mapping[str, str | None]:
-    """Return the variables that keep the demo apart from a stack that runs already."""
+    """Return the environment variables that isolate the demo from a stack that is already running."""
     return {
         "ARQWAY_HOME": str(home),
         "ARQWAY_HOST": _HOST,

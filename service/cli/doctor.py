@@ -1,4 +1,4 @@
-"""``arqway doctor``: one line for each thing that must be right before jobs can run."""
+"""``arqway doctor``: checks everything that jobs need in order to run, and prints one line for each check."""
 
 import asyncio
 import tempfile
@@ -17,18 +17,18 @@ from arqway.workers.store.connection import open_redis, store_errors
 
 FoundT = TypeVar("FoundT")
 ServerInfo = dict[str, Any]
-"""What ``INFO`` answers. It holds all we ask; hosted servers often forbid ``CONFIG``."""
+"""The reply to ``INFO``. It has all that is checked here; hosted servers often forbid ``CONFIG``."""
 
 _OLDEST = (6, 2)
 _SERVER_WITHIN_S = 5.0
 
 
 class _Wrong(Exception):  # noqa: N818 - a finding, not an error of ours
-    """A check found what must be mended; the text says what and how."""
+    """A check failed; the text says what is wrong and how to fix it."""
 
 
 def doctor(target: str | None = None) -> int:
-    """Run every check that makes sense, and tell by 0 or 1 whether all of them passed."""
+    """Run every check that makes sense. Returns 0 if all of them passed, else 1."""
     report = _Report()
     settings = report.check("settings", lambda: ("every variable can be used", read_settings()))
     if settings is None:
@@ -58,7 +58,7 @@ class _Report:
         self.code = 0
 
     def check(self, name: str, run: Callable[[], tuple[str, FoundT]]) -> FoundT | None:
-        """Print what ``run`` says about ``name``, and return what it found; None if something is wrong."""
+        """Print the outcome of ``run`` for ``name`` and return what it found; None if the check failed."""
         try:
             sentence, found = run()
         except (_Wrong, CommandError, ArqwayError) as error:
@@ -109,7 +109,7 @@ async def _ask(url: str) -> ServerInfo:
 
 
 def _version(info: ServerInfo) -> tuple[str, str]:
-    # Valkey calls itself Redis 7.2 in `redis_version`, for programs that know no Valkey.
+    # Valkey reports Redis 7.2 in `redis_version`, for programs that do not know Valkey.
     major, minor, *_ = (int(part) for part in info["redis_version"].split("."))
     if (major, minor) < _OLDEST:
         raise _Wrong(f"Redis {info['redis_version']} is too old: 6.2 or later is needed")

@@ -1,4 +1,4 @@
-"""``arqway submit``, ``status``, ``watch``, ``cancel``, ``retry`` and ``list``: jobs, over HTTP."""
+"""``arqway submit``, ``status``, ``watch``, ``cancel``, ``retry`` and ``list``: jobs over HTTP."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ _HEADING = ("ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED", "FAILURE")
 
 
 def submit(arguments: Namespace) -> int:
-    """Submit a job and print its id, and nothing else, so that a script can catch it; with --wait, its result, too."""
+    """Submit a job and print only its id, so that a script can capture it; with --wait, print its result, too."""
     payload = RawJson(arguments.payload.encode())
     kind, options = arguments.kind, _options(arguments)
     accepted = ask_api(arguments.url, lambda api: api.submit(kind, payload, **options), changing=True)
@@ -31,14 +31,14 @@ def submit(arguments: Namespace) -> int:
 
 
 def status(arguments: Namespace) -> int:
-    """Print what the API says of the job, as JSON."""
+    """Print the API's view of the job, as JSON."""
     view = ask_api(arguments.url, lambda api: _view(api, arguments.id))
     say(json.dumps(view, indent=2, ensure_ascii=False))
     return 0
 
 
 def watch(arguments: Namespace) -> int:
-    """Show the job's progress until it ends."""
+    """Show the job's progress until it has finished."""
     with progress_view() as show:
         job = ask_api(arguments.url, lambda api: follow(api, arguments.id, show))
     if job.succeeded:
@@ -47,21 +47,21 @@ def watch(arguments: Namespace) -> int:
 
 
 def cancel(arguments: Namespace) -> int:
-    """Cancel the job, or ask the worker that runs it to."""
+    """Cancel the job or, if it is running, ask its worker to stop it."""
     job = ask_api(arguments.url, lambda api: api.cancel(arguments.id), changing=True)
     say("cancelled" if job.state == "cancelled" else "it runs, and was told to end")
     return 0
 
 
 def retry(arguments: Namespace) -> int:
-    """Submit an ended job again, and print the new job's id alone."""
+    """Resubmit a finished job, and print only the new job's id."""
     given = {} if arguments.payload is None else {"payload": RawJson(arguments.payload.encode())}
     say(ask_api(arguments.url, lambda api: api.retry(arguments.id, **given), changing=True).id)
     return 0
 
 
 def list_jobs(arguments: Namespace) -> int:
-    """Print the latest jobs, one a line."""
+    """Print the latest jobs, one per line."""
     names = ("state", "kind", "queue", "tag", "batch", "fingerprint")
     which = {name: getattr(arguments, name) for name in names}
     say_table(_HEADING, ask_api(arguments.url, lambda api: _rows(api, which, arguments.limit)))
@@ -71,7 +71,7 @@ def list_jobs(arguments: Namespace) -> int:
 def ask_api(
     url: str, question: Callable[[ArqwayClient], Coroutine[Any, Any, AnswerT]], *, changing: bool = False
 ) -> AnswerT:
-    """Return the answer of an API, which is asked to do something if ``changing``. Raises CommandError."""
+    """Return the API's answer; ``changing`` says whether the request changes something. Raises CommandError."""
 
     async def ask() -> AnswerT:
         async with open_api(url, changing=changing) as api:

@@ -1,4 +1,4 @@
-"""``arqway keys``: make, list and revoke API keys. It talks to Redis, so whoever can reach that can make a key."""
+"""``arqway keys``: make, list and revoke API keys. It talks to Redis, so anyone with access to Redis can make a key."""
 
 import argparse
 import getpass
@@ -15,7 +15,7 @@ _HEADING = ("ID", "NAME", "TENANT", "SCOPES", "RATE", "CREATED", "EXPIRES", "REV
 
 
 def create(arguments: argparse.Namespace) -> int:
-    """Make a key and print its token, and nothing else, so that a script can catch it."""
+    """Make a key and print only its token, so that a script can capture it."""
     name, tenant = _name(arguments.name), _tenant(arguments.tenant)
     scopes = frozenset(map(Scope, arguments.scopes or (Scope.SUBMIT, Scope.READ)))
     rate = _rate(arguments.rate, arguments.burst)
@@ -39,7 +39,7 @@ def create(arguments: argparse.Namespace) -> int:
 
 
 def list_keys() -> int:
-    """Print the keys, the oldest first."""
+    """Print the keys, oldest first."""
     say_table(_HEADING, [_row(found) for found in ask_redis(lambda access: access.keys.read_all())])
     return 0
 
@@ -74,7 +74,7 @@ def _entry(action: str, key_id: str) -> AuditEntry:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # as in a container whose user has no name; KeyError before Python 3.13
+    except (KeyError, OSError):  # e.g. in a container whose user has no name; KeyError before Python 3.13
         return str(os.getuid())
 
 

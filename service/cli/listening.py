@@ -1,4 +1,4 @@
-"""Where the API listens: whether it can and may, and how it is reached there. Asked before any process is started."""
+"""Where the API listens: whether it can and may, and its URL. This is checked before any process is started."""
 
 import socket
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from arqway.service.settings import ServiceSettings
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.processes.embedded import EmbeddedServer
 
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, never listened on
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Raise CommandError if nobody could listen on ``host:port`` now."""
+    """Raise CommandError if ``host:port`` cannot be listened on at the moment."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in addresses:
@@ -30,7 +30,7 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at the moment."""
+    """Return a port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -38,25 +38,25 @@ def free_port() -> int:
 
 
 def base_url(host: str, port: int) -> str:
-    """Return the URL under which a client on this machine reaches an API that listens on ``host:port``."""
+    """Return the URL at which a client on this machine reaches an API that listens on ``host:port``."""
     reached = _ANY.get(host, host)
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def refuse_exposure(settings: ServiceSettings) -> None:
-    """Raise CommandError where others could call the API and it would ask them for no key."""
+    """Raise CommandError if other machines could call the API without a key."""
     with _in_one_line():
         exposure.refuse_exposure(settings)
 
 
 def refuse_locked_door(settings: ServiceSettings, server: EmbeddedServer | None) -> None:
-    """Raise CommandError where others are meant to call the API, and no key would let them in.
+    """Raise CommandError if other machines should be able to call the API, but no usable key exists.
 
-    On the loopback that is no reason to refuse; the API itself tells it.
+    On the loopback interface this is not an error; the API itself logs a warning.
 
     Args:
-        settings: What the API will read.
-        server: The embedded server it will use, if any.
+        settings: The settings that the API will use.
+        server: The embedded server that it will use, if any.
     """
     if not is_loopback(settings.host):
         with _in_one_line():

@@ -1,4 +1,4 @@
-"""What operators do, over HTTP: ``arqway queues``, ``pause``, ``resume``, ``dead``. And what they did: ``audit``."""
+"""Operators' commands: ``arqway queues``, ``pause``, ``resume`` and ``dead`` over HTTP, and ``audit`` from Redis."""
 
 from argparse import Namespace
 
@@ -19,28 +19,28 @@ _MESSAGE_CHARS = 60
 
 
 def queues(arguments: Namespace) -> int:
-    """Print how every queue is."""
+    """Print statistics for every queue."""
     found = ask_api(arguments.url, lambda api: api.operations.queues())
     say_table(_QUEUES, [_queue_row(queue) for queue in found])
     return 0
 
 
 def pause(arguments: Namespace) -> int:
-    """Let no job of a queue begin."""
+    """Pause a queue: its jobs stop being started."""
     changed = ask_api(arguments.url, lambda api: api.operations.pause(arguments.name), changing=True)
     say("paused" if changed else "was paused already")
     return 0
 
 
 def resume(arguments: Namespace) -> int:
-    """Let the jobs of a queue begin again."""
+    """Resume a paused queue."""
     changed = ask_api(arguments.url, lambda api: api.operations.resume(arguments.name), changing=True)
     say("resumed" if changed else "was not paused")
     return 0
 
 
 def dead(arguments: Namespace) -> int:
-    """Print the groups of dead letters or, with --redrive, submit those that match again."""
+    """Print the groups of dead letters or, with --redrive, resubmit those that match."""
     if arguments.redrive:
         return _redrive(arguments)
     if given := next((name for name in _OF_A_REDRIVE if getattr(arguments, name)), None):
@@ -50,7 +50,7 @@ def dead(arguments: Namespace) -> int:
 
 
 def audit(last: int) -> int:
-    """Print the latest entries, the oldest of them first."""
+    """Print the latest entries of the audit log, oldest first."""
     say_table(_AUDIT, [_audit_row(entry) for entry in ask_redis(lambda access: access.audit.last(last))])
     return 0
 

@@ -1,8 +1,8 @@
-"""``arqway api`` and ``arqway worker``: one part of the stack.
+"""``arqway api`` and ``arqway worker``: single parts of the stack.
 
-``arqway worker`` stays in front of its worker processes as their supervisor. ``arqway api`` is the API itself where
-``REDIS_URL`` is set. Without it, a part needs the embedded server of the home: the first to come starts it and owns it,
-and stays in front of its children until all have ended; those that come later use it.
+``arqway worker`` supervises its worker processes. If ``REDIS_URL`` is set, ``arqway api`` is the API process itself.
+Otherwise a part needs the embedded server of the home folder: the first part starts and owns it, and supervises its
+own child processes until all have ended; parts that are started later share the server.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run_api(arguments: Namespace) -> int:
-    """Serve HTTP until told to stop."""
+    """Serve HTTP until asked to stop."""
     from arqway.service.__main__ import run
 
     settings = read_settings()
@@ -53,7 +53,7 @@ def _supervise_api(target: str, settings: "ServiceSettings", *, reload: bool) ->
 
 
 def run_worker(arguments: Namespace) -> int:
-    """Keep worker processes running until told to stop, or until the burst of an arq ``WorkerSettings`` is over.
+    """Keep worker processes running until asked to stop, or until the burst of an arq ``WorkerSettings`` is over.
 
     SIGHUP replaces them.
     """

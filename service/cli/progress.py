@@ -1,4 +1,4 @@
-"""A job's progress for a person: a live bar on a terminal, a line for each change elsewhere."""
+"""A job's progress for people: a live bar on a terminal, elsewhere a line for each change."""
 
 import sys
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from arqway.service.client import Job
 
 @contextmanager
 def progress_view() -> Iterator[Show]:
-    """Give the function that shows a job's present view."""
+    """Yield a function that shows the current state of a job."""
     if not sys.stdout.isatty():
         yield _plain_lines()
         return

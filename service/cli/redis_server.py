@@ -1,4 +1,4 @@
-"""The Redis that a command runs on, or asks: the one in ``REDIS_URL``, else the embedded server of the home."""
+"""The Redis server that a command uses: the one in ``REDIS_URL``, else the embedded server of the home folder."""
 
 import asyncio
 import signal
@@ -23,11 +23,11 @@ AnswerT = TypeVar("AnswerT")
 
 @contextmanager
 def embedded_server(home: Path, *, share: bool) -> Iterator[EmbeddedServer]:
-    """Run the embedded server of ``home`` inside the ``with`` block; SIGTERM and SIGHUP then end it as Ctrl-C does.
+    """Run the embedded server of ``home`` inside the ``with`` block, which SIGTERM and SIGHUP then end like Ctrl-C.
 
     Args:
         home: The folder that holds its data.
-        share: Use the server of another process if there is one; without it, that is an error.
+        share: Whether to use the server of another process if there is one; if False, that is an error.
     """
     server = EmbeddedServer(home, tell=warn)
     with _stop_signals_as(signal.default_int_handler):
@@ -40,7 +40,7 @@ def embedded_server(home: Path, *, share: bool) -> Iterator[EmbeddedServer]:
         except ConfigurationError as error:
             raise CommandError(str(error), WRONG_INPUT) from error
         finally:
-            with _stop_signals_as(signal.SIG_IGN):  # what is left to do is short, and must be done
+            with _stop_signals_as(signal.SIG_IGN):  # the rest is short, and must not be interrupted
                 server.stop()
 
 
@@ -50,7 +50,7 @@ def on_server(settings: ServiceSettings, server: EmbeddedServer | None) -> Servi
 
 
 def ask_redis(question: Callable[[Access], Awaitable[AnswerT]]) -> AnswerT:
-    """Return the answer. Raises CommandError if Redis does not give one."""
+    """Return the answer to a question. Raises CommandError if Redis does not answer."""
     settings = read_settings()
     with ExitStack() as resources:
         server = None
@@ -69,7 +69,7 @@ async def _ask(settings: Settings, question: Callable[[Access], Awaitable[Answer
 
 @contextmanager
 def _stop_signals_as(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
-    """Handle the signals that end us in this way inside the ``with`` block; one that nohup ignores stays ignored."""
+    """Handle stop signals with ``handler`` inside the ``with`` block; signals ignored by nohup stay ignored."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     handled = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     try:

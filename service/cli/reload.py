@@ -1,4 +1,4 @@
-"""Reloading: new processes for new code, when SIGHUP asks for them or a Python file has changed."""
+"""Reloading: replaces processes with ones that run new code, on SIGHUP or when a Python file changes."""
 
 import asyncio
 import logging
@@ -15,15 +15,15 @@ logger = logging.getLogger("arqway.workers.supervisor")
 
 
 class Reloader:
-    """Replaces the processes of a stack when it is asked to, and never by code that cannot be loaded.
+    """Replaces the processes of a stack on request, but never with code that cannot be loaded.
 
     Args:
-        target: What they run.
-        watches: Whether a change of a Python file below the current folder asks for it.
-        on_hangup: Whether SIGHUP asks for it, as long as it does not come from a terminal that was closed.
+        target: What the processes run.
+        watches: Whether a change to a Python file below the current folder triggers a reload.
+        on_hangup: Whether SIGHUP triggers a reload, unless it is due to a terminal that was closed.
 
     Raises:
-        CommandError: Files cannot be watched, since watchfiles is not installed.
+        CommandError: Files should be watched, but watchfiles is not installed.
     """
 
     def __init__(self, target: str, *, watches: bool, on_hangup: bool = False) -> None:
@@ -36,14 +36,14 @@ class Reloader:
         self._had_terminal = _has_terminal()
 
     def hang_up(self) -> bool:
-        """Take a SIGHUP. Return False if it means that everything is to stop."""
+        """Handle a SIGHUP. Returns False if it means that everything should stop."""
         if not self._on_hangup or (self._had_terminal and not _has_terminal()):
             return False
         self._wanted.set()
         return True
 
     async def run(self, supervisor: Supervisor) -> None:
-        """Replace the supervisor's processes each time that is wanted, until cancelled."""
+        """Replace the supervisor's processes at every request, until cancelled."""
         watching = asyncio.create_task(self._watch()) if self.watches else None
         try:
             while True:
@@ -63,7 +63,7 @@ class Reloader:
     async def _watch(self) -> None:
         from watchfiles import PythonFilter, awatch
 
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts changes at `info`
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change at `info`
         folder = Path.cwd()
         try:
             async for changes in awatch(folder, watch_filter=PythonFilter()):
@@ -75,7 +75,7 @@ class Reloader:
 
 
 def _has_terminal() -> bool:
-    """Tell whether this process has a controlling terminal; the kernel takes away one that was closed."""
+    """Return whether this process has a controlling terminal; the kernel detaches one that was closed."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

@@ -1,4 +1,4 @@
-"""The processes of one installation: started together, kept running, and stopped together."""
+"""The processes of one installation, which are started together, kept running and stopped together."""
 
 import asyncio
 import os
@@ -22,19 +22,19 @@ _LOOK_AT_SERVER_EVERY_S = 0.5
 
 
 class StopRequested(Exception):  # noqa: N818 - a request, not an error
-    """Somebody pressed Ctrl-C or sent SIGTERM."""
+    """The user pressed Ctrl-C, or a stop signal such as SIGTERM arrived."""
 
 
 def api_part(
     target: str, *, port: int | None = None, server: EmbeddedServer | None = None, log: Path | None = None
 ) -> Part:
-    """Return the API.
+    """Return the API as a part of a stack.
 
     Args:
-        target: Whose jobs it accepts.
-        port: Instead of the one in the settings.
-        server: The embedded server, which wins over the settings.
-        log: The file that its output goes to; without it that is this process's own.
+        target: The registry or ``Arqway`` object whose jobs it accepts.
+        port: Overrides the one in the settings.
+        server: The embedded server, which overrides the settings.
+        log: The file for its output; by default, it shares this process's output.
     """
     options = {"--port": port, "--redis-url": server and server.url}
     given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
@@ -42,15 +42,15 @@ def api_part(
 
 
 class Stack:
-    """Child processes that live no longer than the ``async with`` block, whatever ends it.
+    """Child processes that never outlive the ``async with`` block, however it ends.
 
     Args:
         parts: What to run.
-        settings: Those that the children will find, too.
-        server: The embedded server they use, if any. One that is owned here must live as long as they do.
-        restarts: How often in a row a process that dies at once is started again; None: for ever; 0: the end of any
-            process is the end of all.
-        changes: Environment variables that differ for the children; None: unset.
+        settings: The settings that the child processes will find, too.
+        server: The embedded server that they use, if any. If this process owns it, they stop when it ends.
+        restarts: How many times in a row a process that dies at once is restarted; None for no limit; with 0, the end
+            of any process ends all of them.
+        changes: Environment variables that differ for the child processes; None unsets a variable.
         reloader: Replaces the processes when their code has changed.
     """
 
@@ -91,10 +91,10 @@ class Stack:
         await self._supervisor.__aexit__(*ending)
 
     async def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Return what ``work`` gives, if the stack lives so long.
+        """Return the result of ``work``, unless the stack ends first.
 
         Raises:
-            StopRequested: A signal came first.
+            StopRequested: A stop signal arrived first.
             CommandError: A process of the stack cannot be kept running, or the embedded server has ended.
         """
         task = asyncio.create_task(work)
@@ -108,11 +108,11 @@ class Stack:
             await asyncio.gather(task, watching, return_exceptions=True)
 
     async def done(self) -> None:
-        """Return once every process has done its work."""
+        """Return once every process has finished its work."""
         await self._supervisor.done()
 
     async def _watch(self) -> Any:
-        """Raise when a signal has come, or the stack cannot go on."""
+        """Raise once a stop signal arrives or the stack cannot continue."""
         stopping = asyncio.create_task(self._stopping.wait())
         server = asyncio.create_task(self._server_end())
         failure = asyncio.create_task(self._failure())

@@ -1,4 +1,4 @@
-"""The terminal: what a person reads there, and why a command ends early."""
+"""The terminal: what is printed there, and the error that ends a command early."""
 
 import sys
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """The command cannot go on; ``main`` prints the one line and leaves with the code.
+    """The command cannot continue; ``main`` prints the reason and exits with the code.
 
     Args:
-        reason: One line for the person at the terminal.
-        code: ``WRONG_INPUT`` where other arguments or settings would help, else ``FAILED``.
-        speaker: What the line begins with.
+        reason: One line for the user.
+        code: ``WRONG_INPUT`` if other arguments or settings would help, else ``FAILED``.
+        speaker: The prefix of the line.
     """
 
     def __init__(self, reason: str, code: int = FAILED, *, speaker: str = "arqway") -> None:
@@ -25,19 +25,19 @@ class CommandError(Exception):
 
 
 def say(line: str = "") -> None:
-    """Print a line now, also into a pipe."""
+    """Print a line and flush it, so that it appears at once even in a pipe."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def warn(line: str, *, speaker: str = "arqway") -> None:
-    """Print a line about something unexpected, on stderr."""
+    """Print a line about something unexpected to stderr."""
     sys.stderr.write(f"{speaker}: {line}\n")
     sys.stderr.flush()
 
 
 def say_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows below their heading, each column as wide as its widest cell; an empty cell shows as a dash."""
+    """Print rows below a heading, with each column as wide as its widest cell. Empty cells are shown as dashes."""
     cells = [list(heading), *([_cell(text) for text in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
@@ -45,10 +45,10 @@ def say_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def moment(ms: int | None) -> str:
-    """Write Unix milliseconds in UTC, to the second; empty for None."""
+    """Format Unix milliseconds as UTC, to the second; empty for None."""
     return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _cell(text: str) -> str:
-    """Return what a cell shows; what a terminal would act upon is spelled out."""
+    """Return the text of a cell, with control characters escaped."""
     return (text if text.isprintable() else ascii(text)) or "-"

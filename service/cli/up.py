@@ -1,4 +1,4 @@
-"""``arqway up``: server, API and worker, until Ctrl-C."""
+"""``arqway up``: runs the server, the API and a worker until Ctrl-C."""
 
 import asyncio
 from contextlib import ExitStack
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 READY_WITHIN_S = 60.0
 _RESTARTS = 5
-"""In a row, of a process that dies at once; then there is something for a person to mend."""
+"""How many times in a row a process that dies at once is restarted; after that, a person has to fix the cause."""
 
 
 def up(target: str | None = None, *, reload: bool = False) -> int:
-    """Run everything; Ctrl-C and SIGTERM are the wished-for end, so they give 0."""
+    """Run everything until Ctrl-C or SIGTERM. Both are the expected end, so the exit code is then 0."""
     target, settings = read_target("up", target)
     reloader = Reloader(target, watches=True) if reload else None
     configure_logs(settings.log_level, settings.log_format)

@@ -1,4 +1,4 @@
-"""The environment variables that mean something, and the settings they make."""
+"""The known environment variables, and the settings that are read from them."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _PREFIX = "ARQWAY_"
 _OF_TESTS_PREFIX = "ARQWAY_TEST_"
 _OTHERS = ("ARQWAY_URL", "ARQWAY_API_KEY", "ARQWAY_REQUIRE")
-"""Of the client commands, and of the test suite."""
+"""Variables of the client commands and of the test suite."""
 
 
 def read_settings() -> "ServiceSettings":
-    """Return the settings of this process. Raises CommandError, naming the first variable that cannot be used."""
+    """Return the settings of this process. Raises CommandError, which names the first unusable variable."""
     from arqway.service.settings import ServiceSettings
     from arqway.workers import settings
 
@@ -32,10 +32,10 @@ def read_settings() -> "ServiceSettings":
 
 
 def read_target(command: str, target: str | None) -> "tuple[str, ServiceSettings]":
-    """Return the name of what a command runs, and the settings of the processes that will run it.
+    """Return the name of a command's target, and the settings of the processes that will run it.
 
     Raises:
-        CommandError: It cannot be loaded, or a setting cannot be used; told before any process is started.
+        CommandError: The target cannot be loaded, or a setting is unusable. No process has been started yet.
     """
     from arqway.workers.processes.inspection import inspect_target
 
@@ -51,7 +51,7 @@ def read_target(command: str, target: str | None) -> "tuple[str, ServiceSettings
 
 
 def settings_of(target: "Inspected") -> "ServiceSettings":
-    """Return the settings that a target brings, and the environment's for what it does not say."""
+    """Return the settings of a target, with any that it does not have read from the environment."""
     from arqway.service.settings import ServiceSettings
     from arqway.workers.settings import read_settings
 
@@ -61,7 +61,7 @@ def settings_of(target: "Inspected") -> "ServiceSettings":
 
 
 def refuse_unknown_variables(environment: Iterable[str]) -> None:
-    """Raise CommandError for an ``ARQWAY_*`` variable that nothing reads: surely a slip of the pen."""
+    """Raise CommandError for an ``ARQWAY_*`` variable that nothing reads, which is most likely a typo."""
     unknown = [name for name in environment if _is_ours(name.upper())]
     known: set[str] = set()
     for variables in (_of_service, _of_report):
@@ -86,7 +86,7 @@ def _of_service() -> Iterator[str]:
 
 
 def _of_report() -> Iterator[str]:
-    # Comes last: it imports the jobs of this repository, which a team with jobs of its own may not have installed.
+    # This comes last: it imports the bundled jobs, which a team with jobs of its own may not have installed.
     try:
         from arqway.workers.jobs.report.settings import ReportSettings
     except ImportError:

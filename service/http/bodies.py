@@ -1,7 +1,7 @@
-"""Reading a request's body, and refusing JSON that readers would not understand alike (source: RFC 7493, I-JSON).
+"""Reads request bodies, and refuses JSON that parsers would interpret differently (source: RFC 7493, I-JSON).
 
-pydantic's reader takes the last of two equal names, NaN for a number and 1e999 for infinity, so it would accept a job
-that is not the one that was meant. The check is a pass of its own, in C but for its hooks; most bodies need none.
+pydantic's parser takes the last of two equal names, reads NaN as a number and 1e999 as infinity, so it could accept
+another job than the one that was meant. The check is a separate pass, in C except for its hooks; most bodies skip it.
 """
 
 import re
@@ -21,7 +21,7 @@ from arqway.workers.contract.errors import InvalidPayload
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 DEEPEST = 100
-"""Levels of nesting. pydantic reads 200, and a payload gets more of them around it: its envelope, its batch."""
+"""Levels of nesting. pydantic reads 200, and the envelope and the batch around a payload add some."""
 
 _JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.IGNORECASE)
 _BODIES = 256
@@ -33,10 +33,10 @@ _ALL_ELSE = bytes(set(range(256)) - _STEPS.keys())
 
 
 class BodyLimit:
-    """Refuses a body that is too large, and any body while all of them together are: 256 times what one may have.
+    """Refuses a body that is too large, and any body while all bodies in memory exceed 256 times that limit.
 
-    A declared size is refused before the body's first byte, an undeclared one as soon as the limit is passed. The body
-    of a GET is not counted: no route reads it.
+    A body with a declared size is refused before its first byte, any other as soon as it exceeds the limit. The body of
+    a GET is not counted, since no route reads it.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -44,7 +44,7 @@ class BodyLimit:
         self._held_bytes = 0
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let ``app`` serve one request. Reading a body that is refused raises BodyTooLarge or ServiceBusy."""
+        """Let ``app`` serve one request. Reading a refused body raises BodyTooLarge or ServiceBusy."""
         if scope["method"] in _BODY_UNREAD:
             await app(scope, receive, send)
             return
@@ -75,18 +75,19 @@ class BodyLimit:
 
 
 async def read_json(request: Request, *, required: bool = True) -> bytes:
-    """Return the body, unparsed, once it is known to mean the same to every reader.
+    """Return the body, unparsed, after checking that every parser would interpret it alike.
 
-    Anything but JSON by its declared type is refused, since a web page of any origin may make a browser send the other
-    types, or none, without asking first. Source: Fetch standard, "CORS-safelisted request-header".
+    Any declared type but JSON is refused, since a web page of any origin may make a browser send other types, or none,
+    without a preflight. Source: Fetch standard, "CORS-safelisted request-header".
 
     Args:
-        request: Its body may be read again.
-        required: Whether an empty body is refused; else it is returned, whatever its type.
+        request: The request, whose body may be read again.
+        required: Whether an empty body is refused; if not, it is returned, whatever its type.
 
     Raises:
         UnsupportedMediaType: The body is not declared as JSON.
-        NotJson, UnsupportedJson: As ``check_json``.
+        NotJson: The body is missing or not JSON.
+        UnsupportedJson: See ``check_json``.
     """
     is_json = _JSON_TYPE.match(request.headers.get("content-type", ""))
     if required and not is_json:
@@ -101,7 +102,7 @@ async def read_json(request: Request, *, required: bool = True) -> bytes:
 
 
 def as_model(body: bytes, model: type[ModelT]) -> ModelT:
-    """Return a body as ``model``. Raises InvalidPayload."""
+    """Parse a body as ``model``. Raises InvalidPayload."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -110,7 +111,7 @@ def as_model(body: bytes, model: type[ModelT]) -> ModelT:
 
 
 def replayed(request: Request, body: bytes) -> Request:
-    """Return the request with a body that was read already."""
+    """Return the request with its body, which has already been read, available again."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -119,7 +120,7 @@ def replayed(request: Request, body: bytes) -> Request:
 
 
 async def _body(request: Request) -> bytes:
-    """Return the body; one that came whole, as most do, without the generator that Starlette reads with."""
+    """Return the body. One that arrives in a single message, as most do, bypasses Starlette's slower generator."""
     message = await request.receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
@@ -130,12 +131,12 @@ async def _body(request: Request) -> bytes:
 
 
 def check_json(body: bytes) -> None:
-    """Refuse a body whose meaning is not certain; one that is not JSON at all may pass, for its reader to refuse.
+    """Refuse a body that is ambiguous. One that is not JSON at all may pass; its parser will refuse it.
 
     Raises:
         NotJson: It is not JSON.
-        UnsupportedJson: An object has a name twice, a number is beyond a double or has more digits than Python reads,
-            or it is nested deeper than ``DEEPEST``.
+        UnsupportedJson: An object has a duplicate name, a number exceeds a double or has more digits than Python
+            reads, or it is nested deeper than ``DEEPEST``.
     """
     opened = body.count(b"[") + body.count(b"{")
     if opened <= DEEPEST and body.count(b":") < 2 and not _MAY_OVERFLOW.search(body):
@@ -157,7 +158,7 @@ def _read(body: bytes) -> None:
 
 
 def _depth(body: bytes) -> int:
-    """Return the levels of nesting. Only for JSON: in anything else, strings without end would cost time squared."""
+    """Return the levels of nesting. Only for valid JSON: unterminated strings would take quadratic time."""
     brackets = _STRING.sub(b"", body).translate(None, _ALL_ELSE)
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 

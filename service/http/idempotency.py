@@ -1,8 +1,8 @@
-"""The header Idempotency-Key: a repeated request is answered as the first one was, and does nothing.
+"""The Idempotency-Key header: a repeated request gets the response of the first one and has no effect.
 
-Source: draft-ietf-httpapi-idempotency-key-header. The key is claimed by the script that accepts the job, so two
-requests cannot both be the first. A key is known by its caller's tenant and the route; what it was sent with, the query
-and the JSON without its white space and the order of its names, is compared by a digest.
+Source: draft-ietf-httpapi-idempotency-key-header. The script that accepts the job also claims the key, so two requests
+cannot both be the first. Keys are scoped to the caller's tenant and the route. Requests are compared by a digest of
+the query and the JSON, regardless of white space and the order of names.
 """
 
 import json
@@ -26,8 +26,8 @@ IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Any string of yours, quoted or not: a request that is sent again with the same key and the same "
-        "content is answered as the first one was, and marked `Idempotency-Replayed: true`",
+        description="Any string that you choose, quoted or not. A request that is repeated with the same key and "
+        "content gets the response of the first one, marked `Idempotency-Replayed: true`",
         examples=['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
         pattern=r'^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-~][!-~]{0,254})$',
     ),
@@ -41,16 +41,16 @@ _KEPT_HEADERS = ("location", "retry-after", "etag", "preference-applied", "conte
 
 
 def idempotency_of(request: Request, route: str, body: bytes, *, wait_s: int | None) -> Idempotency | None:
-    """Return what makes this request known; None where it has no key.
+    """Return the idempotency claim of this request; None if it has no key.
 
     Args:
-        request: What was asked.
-        route: What the key is used for: the kind of job, or the batch.
-        body: JSON, already read.
-        wait_s: How long the answer may take; None where it follows from the submission.
+        request: The request.
+        route: What the key is used for: the kind of job, or batches.
+        body: The JSON body, already read.
+        wait_s: How long the response may take; None if it follows directly from the submission.
 
     Raises:
-        InvalidIdempotencyKey: The header is none, or was sent more than once.
+        InvalidIdempotencyKey: The header is malformed, or was sent more than once.
     """
     sent = request.headers.getlist("idempotency-key")
     if not sent:
@@ -68,7 +68,7 @@ def idempotency_of(request: Request, route: str, body: bytes, *, wait_s: int | N
 
 
 def write_answer(answer: Response) -> bytes:
-    """Return what is kept of an answer: what anybody with the same key may be told, so no text of an exception."""
+    """Serialise a response for replay. Any caller with the key may see it, so it has no text of an exception."""
     headers = {name: value for name, value in answer.headers.items() if name in _KEPT_HEADERS}
     view = from_json(bytes(answer.body))
     if view.get("failure"):
@@ -79,13 +79,13 @@ def write_answer(answer: Response) -> bytes:
 
 
 def read_answer(kept: bytes) -> Response:
-    """Return the answer that was kept."""
+    """Return the response that ``write_answer`` serialised."""
     status, headers, body = json.loads(kept)
     return marked_as_replay(Response(body, status, headers))
 
 
 def marked_as_replay(answer: Response) -> Response:
-    """Mark an answer as one that was given before."""
+    """Mark a response as a replay."""
     answer.headers["Idempotency-Replayed"] = "true"
     return answer
 
@@ -93,7 +93,7 @@ def marked_as_replay(answer: Response) -> Response:
 def _read(header: str) -> str:
     if quoted := _QUOTED.fullmatch(header):
         return _ESCAPED.sub(r"\1", quoted[1])
-    if _BARE.fullmatch(header) and not header.startswith('"'):  # clients in the wild send it so
+    if _BARE.fullmatch(header) and not header.startswith('"'):  # some clients send it unquoted
         return header
     raise InvalidIdempotencyKey
 
@@ -102,5 +102,5 @@ def _canonical(body: bytes) -> bytes:
     try:
         value: Any = from_json(body)
     except ValueError:
-        return body  # refused later, with better words
+        return body  # refused later, with a better message
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

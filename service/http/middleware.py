@@ -1,4 +1,4 @@
-"""What every request goes through before it meets a route: plain ASGI, since each layer is paid for by each request."""
+"""The layers that every request passes through. They are plain ASGI, since every request pays for each of them."""
 
 import logging
 import re
@@ -19,9 +19,9 @@ from arqway.workers.logs import bind
 logger = logging.getLogger("arqway.service")
 
 _PROCESS, _NUMBERS = token_hex(8), count()
-"""Ids of requests without one: random for the process, and counted. A random id each would take four times as long."""
+"""Parts of generated request ids: a random prefix per process and a counter. Random ids would take 4 times as long."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CLIENT_GONE = 499  # nginx's status for the access log: nobody was left to answer
+_CLIENT_GONE = 499  # nginx's status in access logs for a client that has disconnected
 _PATH_CHARS = 200
 _PROBES = frozenset({"/livez", "/readyz"})
 _PAGE = re.compile(r"/(docs|redoc|dashboard)(/|$)")
@@ -34,7 +34,7 @@ _PAGE_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 HEADERS = (*_PAGE_HEADERS, _POLICY)
-"""What every answer has, unless it says otherwise by itself. A page for people loads scripts, so it has no policy."""
+"""Headers of every response that does not set them itself. The documentation pages load scripts, so have no policy."""
 
 _CORS_ALLOWED = (
     "Authorization",
@@ -60,7 +60,7 @@ _CORS_EXPOSED = (
 
 
 class RequestLog:
-    """The outermost layer: names each request, logs it once, and turns a bug into a 500 that tells nothing.
+    """The outermost layer: gives each request an id, logs it once, and turns a bug into a 500 without details.
 
     Args:
         app: The next layer.
@@ -100,7 +100,7 @@ class RequestLog:
         except Exception:
             logger.exception("A request met a bug")
             if status:
-                raise  # the answer has begun: only cutting the connection tells the client
+                raise  # the response has begun, so cutting the connection is the only way to signal it
             await unexpected_response()(scope, receive, send_named)
         finally:
             if self._enabled:
@@ -108,7 +108,7 @@ class RequestLog:
 
 
 def cors(origins: Sequence[str]) -> Middleware:
-    """Return the layer that lets scripts of these origins send and read what the contract has."""
+    """Return the layer that lets scripts of these origins use the API's methods and headers."""
     return Middleware(
         CORSMiddleware,
         allow_origins=origins,
@@ -119,14 +119,14 @@ def cors(origins: Sequence[str]) -> Middleware:
 
 
 def path_below_root(scope: Scope) -> str:
-    """Return the path without the root path, which a proxy may have left in it."""
+    """Return the path without the root path, which a proxy may have left in."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def request_id_of(scope: Scope | None) -> str:
-    """Return the request's id as its client gave it, or a new one if it gave none that can be used, or no request."""
+    """Return the client's id for the request, or a new one if there is no valid id or no request."""
     given = Headers(scope=scope).get("x-request-id", "") if scope else ""
     return given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):010x}"
 
@@ -154,5 +154,5 @@ def _log_request(scope: Scope, status: int, duration_s: float) -> None:
 def _path_template(scope: Scope) -> str:
     if route := scope.get("route"):
         return str(route.path)
-    raw: bytes = scope.get("raw_path") or b""  # percent-encoded, so it cannot forge a line of the log
+    raw: bytes = scope.get("raw_path") or b""  # percent-encoded, so it cannot forge a log line
     return raw[:_PATH_CHARS].decode("ascii", "backslashreplace")

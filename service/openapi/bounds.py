@@ -1,4 +1,4 @@
-"""Bounds of numbers in the OpenAPI document, which FastAPI writes as floats: 1 becomes 1.0, and 2⁶³-1 becomes 2⁶³."""
+"""Corrects numeric bounds in the OpenAPI document. FastAPI writes floats: 1 becomes 1.0, and 2⁶³-1 becomes 2⁶³."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum
 
 
 def write_whole(part: Any) -> None:
-    """Write all whole bounds in ``part`` of a document as integers."""
+    """Turn all whole-number bounds in ``part`` of a document into integers."""
     match part:
         case dict():
             for word, value in part.items():
@@ -23,9 +23,9 @@ def write_whole(part: Any) -> None:
 
 
 def correct(schemas: dict[str, Any], types: Iterable[Any]) -> None:
-    """Give ``schemas`` by name the very bounds that ``types`` have: a float holds no more than 53 bits."""
+    """Give ``schemas``, by name, the exact bounds of ``types``, since a float holds no more than 53 bits."""
     for one in types:
-        within: Any = TypeAdapter(list[one])  # type: ignore[valid-type]  # so that its own definition has a name, too
+        within: Any = TypeAdapter(list[one])  # type: ignore[valid-type]  # so that the type is a definition, too
         for name, exact in within.json_schema().get("$defs", {}).items():
             _copy_bounds(exact, schemas.get(name))
 

@@ -1,6 +1,6 @@
-"""The webhook that tells a job's end, as the OpenAPI document describes it: docs/webhooks.md is for its receivers.
+"""The OpenAPI description of the webhook for finished jobs. Its guide for receivers is docs/webhooks.md.
 
-It is written once, as a path item; the callbacks of the submissions and the section ``webhooks`` refer to it.
+It is written once, as a path item, to which the callbacks of submissions and the ``webhooks`` section refer.
 """
 
 from typing import Any
@@ -11,9 +11,9 @@ NAME = "JobEnded"
 _ITEM = {"$ref": f"#/components/pathItems/{NAME}"}
 
 CALLBACK = {"jobEnded": {"$ref": f"#/components/callbacks/{NAME}"}}
-"""``callbacks`` of a submission with ``callback_url`` in its query."""
+"""``callbacks`` of a submission, whose ``callback_url`` is in the query."""
 BATCH_CALLBACK = {"jobEnded": {"{$request.body#/jobs/0/callback_url}": _ITEM}}
-"""``callbacks`` of a batch. An expression can name one job only; it is the same for each that has a URL."""
+"""``callbacks`` of a batch. An expression can refer to only one job; the others with a URL behave alike."""
 WEBHOOKS = {"jobEnded": _ITEM}
 COMPONENTS: dict[str, dict[str, Any]] = {"callbacks": {NAME: {"{$request.query.callback_url}": _ITEM}}}
 
@@ -37,7 +37,7 @@ _MESSAGE = {
     "required": ["type", "timestamp", "data"],
     "properties": {
         "type": {"type": "string", "enum": _TYPES},
-        "timestamp": {"type": "string", "format": "date-time", "description": "When the job ended"},
+        "timestamp": {"type": "string", "format": "date-time", "description": "When the job finished"},
         "data": {"$ref": "#/components/schemas/JobView"},
     },
 }
@@ -48,21 +48,21 @@ COMPONENTS["pathItems"] = {
         "post": {
             "operationId": "job_ended",
             "tags": ["webhooks"],
-            "summary": "A job has ended",
-            "description": "Sent by the service to a job's `callback_url`, after Standard Webhooks 1.0.0: at least "
-            "once, in any order, 18 times at most, over a day. Verify `webhook-signature` before you believe it.",
+            "summary": "A job has finished",
+            "description": "Sent by the service to a job's `callback_url`, following Standard Webhooks 1.0.0: at least "
+            "once, in any order, in up to 18 attempts over a day. Verify `webhook-signature` before trusting it.",
             "security": [],
             "parameters": [
                 _header(
                     "webhook-id",
-                    "Names this end of this job; the same each time it is sent",
+                    "Identifies the end of this job; the same in every attempt",
                     _STRING,
                     "msg_1176d035c7378396589cc5b6f857425e",
                 ),
-                _header("webhook-timestamp", "When this was sent, Unix seconds", {"type": "integer"}, "1772357403"),
+                _header("webhook-timestamp", "When it was sent, in Unix seconds", {"type": "integer"}, "1772357403"),
                 _header(
                     "webhook-signature",
-                    "One or more, separated by spaces: `v1,` and the base64 of HMAC-SHA256 of "
+                    "One or more signatures, separated by spaces: `v1,` followed by the base64 HMAC-SHA256 of "
                     "`{webhook-id}.{webhook-timestamp}.{body}`",
                     _STRING,
                     "v1,zdjTdKtsxynH3cAq8uIMZatbWr1un5ZPZGmZvOgTe+8=",
@@ -73,10 +73,10 @@ COMPONENTS["pathItems"] = {
                 "content": {"application/json": {"schema": _MESSAGE, "examples": {"succeeded": {"value": _EXAMPLE}}}},
             },
             "responses": {
-                "2XX": {"description": "It is delivered"},
-                "410": {"description": "It is not sent again"},
-                "307": {"description": "The same request goes to `Location`; so for 308"},
-                "default": {"description": "It is sent again later, as after no answer within 15 s"},
+                "2XX": {"description": "Delivered"},
+                "410": {"description": "Rejected; no further attempts are made"},
+                "307": {"description": "The same request is sent to `Location`; 308 does the same"},
+                "default": {"description": "Failed; retried later, as if there is no response within 15 s"},
             },
         }
     }

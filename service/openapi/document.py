@@ -1,4 +1,4 @@
-"""The OpenAPI document of ``arqway api``: what FastAPI finds out by itself, and what it cannot know."""
+"""The OpenAPI document of ``arqway api``: FastAPI's own, completed with what FastAPI cannot know."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,41 +22,41 @@ from arqway.workers.registry import Registry
 
 _REF = "#/components/schemas/{model}"
 _SCHEMAS = (("Problem", Problem), ("JobEventView", JobEventView), ("BatchFinishedView", BatchFinishedView))
-"""Shapes that no route names as its own."""
+"""Schemas that no route declares as its response model."""
 _EVENT_DATA = ("JobEventView", "JobView", "BatchView", "BatchFinishedView")
 
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "arqway_{id}_{secret}",
-    "description": "An API key. The names beside it are the scopes that the key must have.",
+    "description": "An API key. Each operation lists the scopes that the key must have.",
 }
 DESCRIPTION = """\
-Jobs that run in the background: submit one, and ask for it, wait for it, follow it or be called back.
+Durable background jobs: submit a job, then poll it, wait for it, follow its events or receive a callback.
 
-- **Accepted means kept.** A 202 is answered once the job is stored. It runs at least once, and is settled once.
-- **Send it again safely** with an `Idempotency-Key`: a request that is repeated is answered as the first one was.
-- **Ask again** after `Retry-After`, with `If-None-Match`; or wait with `Prefer: wait=N`; or follow events.
-- **Lists** come in pages: `Link` leads to the next one, and `next` is its cursor.
-- **Errors** are `application/problem+json`. `code` and `type` are stable, and `Link` leads to what explains them.
-- **Times** are RFC 3339, in answers in UTC with milliseconds. A part that does not apply is absent, never null.
+- **Accepted means stored.** A 202 is sent once the job is stored. The job runs at least once and is settled once.
+- **Retry safely** with an `Idempotency-Key`: a repeated request gets the response of the first one.
+- **Poll** after `Retry-After`, with `If-None-Match`; or wait with `Prefer: wait=N`; or follow the events.
+- **Lists** are paginated: `Link` leads to the next page, and `next` is its cursor.
+- **Errors** are `application/problem+json`. `code` and `type` are stable, and `Link` leads to an explanation.
+- **Times** are RFC 3339; in responses, in UTC with milliseconds. Fields that do not apply are absent, never null.
 """
 
 Operation = dict[str, Any]
 
 
 Scopes = Mapping[str, Scope | None]
-"""What each operation, by its id, needs; None: it is public."""
+"""The scope that each operation requires, by operation id; None for a public one."""
 
 
 def add_document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bool) -> None:
-    """Let the application's OpenAPI document be complete.
+    """Make the application serve the complete OpenAPI document.
 
     Args:
-        app: Has all of its routes.
+        app: The application, with all of its routes.
         registry: The jobs that have routes of their own.
-        scopes: What its operations need.
-        with_keys: Whether requests need an API key. Where they need none, the document does not speak of keys.
+        scopes: The scopes that its operations require.
+        with_keys: Whether requests need an API key. If not, the document does not mention keys.
     """
 
     def openapi() -> dict[str, Any]:
@@ -115,20 +115,20 @@ def _add_components(document: dict[str, Any]) -> None:
 
 
 def _drop_nulls(parameters: Iterable[dict[str, Any]]) -> None:
-    """Let no parameter be null: there is no way to send one, but to send nothing."""
+    """Remove null from the parameters' types: a parameter can be absent, but not null."""
     for parameter in parameters:
         schema = parameter["schema"]
         kept = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
         if len(kept) == 1:
             parameter["schema"] = {**kept[0], **{name: word for name, word in schema.items() if name != "anyOf"}}
-        for word in ("title", "description"):  # the parameter itself has them
+        for word in ("title", "description"):  # they are on the parameter itself
             parameter["schema"].pop(word, None)
         if parameter["schema"].get("default", ...) in (None, []):
             del parameter["schema"]["default"]
 
 
 def _add_admission(operation: Operation, scope: str | None) -> None:
-    """Say what the service answers before a route is reached."""
+    """Add the responses that the service may give before a route is reached."""
     refusals = problems(RateLimited) if scope is None else problems(Unauthenticated, InsufficientScope, RateLimited)
     for status, refusal in refusals.items():
         operation["responses"].setdefault(str(status), refusal)
@@ -143,7 +143,7 @@ def _add_common_headers(operation: Operation, *, public: bool) -> None:
 
 
 def _refer(operation: Operation) -> None:
-    """Write what many answers share once, as components."""
+    """Replace what many responses share with references to components."""
     for response in operation["responses"].values():
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in response["headers"]}
         content = response.get("content", {})
@@ -155,11 +155,11 @@ def _refer(operation: Operation) -> None:
 
 
 def _typed_events(media: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of an event stream with the shapes that the data of its events have."""
+    """Return the description of an event stream, with the schemas of its events' data."""
     data = {
         "anyOf": [
             *({"$ref": _REF.format(model=name)} for name in _EVENT_DATA),
-            {"type": "object", "maxProperties": 0, "description": "Of `gap`: events are no longer kept"},
+            {"type": "object", "maxProperties": 0, "description": "Data of `gap`: some events are no longer kept"},
         ]
     }
     properties = media["schema"]["properties"]

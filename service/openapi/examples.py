@@ -1,6 +1,6 @@
-"""What requests and answers look like, for the OpenAPI document and the pages about problems: one story, told once.
+"""Example requests and responses for the OpenAPI document and the problem pages, which together tell one story.
 
-A report is made of customer 14048's orders. One of customer 3 fails, since the printer is out of order.
+A report on customer 14048's orders succeeds. One for customer 3 fails, since the printer is out of order.
 """
 
 from collections.abc import Mapping
@@ -147,7 +147,7 @@ REQUESTS: Mapping[str, Mapping[str, Any]] = {
         "ten a second": {"filter": {"fingerprint": _FINGERPRINT}, "rate": 10},
     },
 }
-"""By operation: a name → a body."""
+"""By operation id: example name → request body."""
 
 ANSWERS: Mapping[str, Mapping[int, Mapping[str, Any]]] = {
     "read_liveness": {200: {"alive": {"status": "ok"}}},
@@ -158,14 +158,14 @@ ANSWERS: Mapping[str, Mapping[int, Mapping[str, Any]]] = {
     "read_waiting": {200: {"in a queue": _WAITING, "running": {"waiting": False, "reasons": []}}},
     "cancel_job": {
         200: {"cancelled": CANCELLED},
-        202: {"told to end": {**RUNNING, "cancel_requested_at": "2026-03-01T09:30:01.040Z"}},
+        202: {"asked to stop": {**RUNNING, "cancel_requested_at": "2026-03-01T09:30:01.040Z"}},
     },
     "retry_job": {202: {"the new job": _RETRIED}},
     "list_jobs": {200: {"a page": {"jobs": [RUNNING, FAILED], "next": "WzE3NzIzNTc0MDAxMjUsICJlOTFjIl0"}}},
     "submit_batch": {202: {"one of two": _ACCEPTED_BATCH}},
-    "read_batch": {200: {"half of it": _BATCH}},
-    "cancel_batch": {200: {"one was waiting": {"jobs": 1}}},
-    "retry_failed": {200: {"three had failed": {"jobs": 3}}},
+    "read_batch": {200: {"half finished": _BATCH}},
+    "cancel_batch": {200: {"one cancelled": {"jobs": 1}}},
+    "retry_failed": {200: {"three retried": {"jobs": 3}}},
     "list_dead": {200: {"one group": {"groups": [_DEAD]}}},
     "redrive": {200: {"counted": {"matched": 12, "redriven": 0, "more": False, "dry_run": True}}},
     "list_queues": {200: {"one queue": {"queues": [_QUEUE]}}},
@@ -174,7 +174,7 @@ ANSWERS: Mapping[str, Mapping[int, Mapping[str, Any]]] = {
     "list_workers": {200: {"one worker": {"workers": [_WORKER]}}},
     "list_deliveries": {200: {"delivered": {"deliveries": [_DELIVERY]}}},
     "redeliver": {202: {"again": {**QUEUED, "id": f"{EXAMPLE_ID}.webhook.r1", "kind": "webhook.deliver"}}},
-    "submit_report": {202: {"accepted": {"task_id": EXAMPLE_ID}}, 200: {"made while waiting": _MADE_REPORT}},
-    "read_report": {200: {"being made": _REPORT, "made": _MADE_REPORT}},
+    "submit_report": {202: {"accepted": {"task_id": EXAMPLE_ID}}, 200: {"finished while waiting": _MADE_REPORT}},
+    "read_report": {200: {"in progress": _REPORT, "finished": _MADE_REPORT}},
 }
-"""By operation and status: a name → a body. Those of the routes of the kinds follow from their definitions."""
+"""By operation id and status: example name → response body. Those of job kinds are derived from their definitions."""

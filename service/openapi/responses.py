@@ -1,7 +1,7 @@
-"""What routes say of their answers in an OpenAPI document: problems and headers.
+"""How routes describe their responses in an OpenAPI document: problems and headers.
 
-They are written out here, not referred to, since an application that mounts the routes has none of our components. In
-the document of ``arqway api`` they are references again: ``openapi.document``.
+The descriptions are inline, since an application that mounts the routes has none of our components. In the document of
+``arqway api``, ``openapi.document`` turns them back into references.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from arqway.workers.contract.events import EVENT_NAMES
 Responses = dict[int | str, dict[str, Any]]
 
 _PACED = frozenset({PROBLEMS[IdempotencyHeld].slug, PROBLEMS[QueueFull].slug, "rate-limited"})
-"""Problems that say by themselves when to try again."""
+"""Problems whose Retry-After varies, so that it is not in the table."""
 
 
 def _written_out(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """Return a JSON schema with its definitions in the places that refer to them."""
+    """Return a JSON schema with every reference replaced by its definition."""
     match schema:
         case {"$ref": str(name)}:
             return _written_out(definitions[name.rpartition("/")[2]], definitions)
@@ -55,64 +55,64 @@ EVENT_STREAM: dict[str, Any] = {
 }
 
 HEADERS: Mapping[str, dict[str, Any]] = {
-    "Allow": {"description": "The methods that the path has", "schema": {"type": "string"}},
-    "Cache-Control": {"description": "Who may keep the answer", "schema": {"type": "string"}},
-    "Content-Disposition": {"description": "A name for the file", "schema": {"type": "string"}},
+    "Allow": {"description": "The methods that the path supports", "schema": {"type": "string"}},
+    "Cache-Control": {"description": "Who may cache the response", "schema": {"type": "string"}},
+    "Content-Disposition": {"description": "The suggested file name", "schema": {"type": "string"}},
     "ETag": {
-        "description": "Names the job as it is now, for `If-None-Match` and `If-Match`",
+        "description": "Identifies the current version, for `If-None-Match` and `If-Match`",
         "schema": {"type": "string", "pattern": '^(W/)?"[^"]*"$'},
         "example": '"3-19ca9b1b47d"',
     },
     "Idempotency-Replayed": {
-        "description": "The answer was given before, to the first request with this `Idempotency-Key`",
+        "description": "This is the response to the first request with this `Idempotency-Key`",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Link": {
-        "description": 'Leads to the next page, `rel="next"`; with a problem, to what explains it, `rel="help"`',
+        "description": 'The next page, `rel="next"`, or the explanation of a problem, `rel="help"`',
         "schema": {"type": "string"},
     },
-    "Location": {"description": "Where to ask for it", "schema": {"type": "string", "format": "uri-reference"}},
+    "Location": {"description": "Where to read it", "schema": {"type": "string", "format": "uri-reference"}},
     "Preference-Applied": {
         "description": "The preference that was honoured",
         "schema": {"type": "string"},
         "example": "wait=10",
     },
     "RateLimit": {
-        "description": "How many requests the API key has left, and when it gains the next one; if it has a rate",
+        "description": "How many requests the API key has left, and when it gains the next one, if it has a rate",
         "schema": {"type": "string"},
         "example": '"default";r=12;t=1',
     },
     "RateLimit-Policy": {
-        "description": "The API key's bucket of requests, and within how many seconds it fills up; if it has a rate",
+        "description": "The size of the API key's bucket, and the seconds in which it refills, if it has a rate",
         "schema": {"type": "string"},
         "example": '"default";q=100;w=2',
     },
     "Retry-After": {
-        "description": "Seconds until it is worth asking again",
+        "description": "Seconds to wait before the next request",
         "schema": {"type": "integer", "minimum": 0},
         "example": 1,
     },
-    "Vary": {"description": "What else the answer depends on", "schema": {"type": "string"}},
+    "Vary": {"description": "The request headers that the response depends on", "schema": {"type": "string"}},
     "WWW-Authenticate": {
-        "description": "Which credentials are needed, after RFC 6750",
+        "description": "Which credentials are required, as defined by RFC 6750",
         "schema": {"type": "string"},
         "example": 'Bearer realm="arqway", error="insufficient_scope", scope="operate"',
     },
     "X-Request-ID": {
-        "description": "Names the request in the service's log",
+        "description": "Identifies the request in the service's log",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
 }
-"""By name: the headers of answers."""
+"""The response headers, by name."""
 
 JOB_HEADERS = ("ETag", "Retry-After", "Cache-Control")
-"""With a job; ``Retry-After`` until it has ended."""
+"""The headers of a response with a job; ``Retry-After`` is absent once the job has finished."""
 ACCEPTED_HEADERS = ("Location", *JOB_HEADERS)
 SUBMITTED_HEADERS = (*ACCEPTED_HEADERS, "Preference-Applied", "Idempotency-Replayed")
 
 
 def problems(*errors: type[Exception]) -> Responses:
-    """Return the ``responses`` of a route that may answer with these, and with any other problem besides."""
+    """Return the ``responses`` of a route that may fail with these errors, and a default for any other problem."""
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in (PROBLEMS[error] for error in errors):
         by_status.setdefault(kind.status, []).append(kind)
@@ -121,7 +121,7 @@ def problems(*errors: type[Exception]) -> Responses:
 
 
 def answer(description: str, *names: str, **more: Any) -> dict[str, Any]:
-    """Return what a route's ``responses`` say of one status: when it is, and which headers it may have."""
+    """Return one entry of a route's ``responses``: what the status means, and which headers the response may have."""
     return {"description": description, "headers": headers(*names), **more}
 
 

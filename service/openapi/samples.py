@@ -1,4 +1,4 @@
-"""Examples for the routes of a kind, from what its author says of the types; nothing where the author says nothing."""
+"""Examples for the routes of a kind, from the examples in its types; none where the types have none."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,13 @@ _NOTHING: Any = object()
 
 
 def request_samples(job: JobDefinition[Any, Any]) -> Mapping[str, Any]:
-    """Return a payload by a name."""
+    """Return an example payload under a name, or nothing."""
     payload = sample_of(TypeAdapter(job.payload_type).json_schema())
     return {} if payload is _NOTHING else {"payload": payload}
 
 
 def answer_samples(job: JobDefinition[Any, Any]) -> Mapping[int, Mapping[str, Any]]:
-    """Return, by status, jobs of this kind by a name."""
+    """Return example jobs of this kind, by status and name."""
     names = {"kind": job.kind, "queue": job.queue, "max_attempts": job.retry.max_attempts}
     result = sample_of(TypeAdapter(job.result_type).json_schema(mode="serialization"))
     ended = {**FAILED, **names, "attempt": job.retry.max_attempts}
@@ -28,7 +28,7 @@ def answer_samples(job: JobDefinition[Any, Any]) -> Mapping[int, Mapping[str, An
 
 
 def sample_of(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> Any:
-    """Return a value that a JSON schema has as its example, as a whole or part by part; else ``_NOTHING``."""
+    """Return an example from a JSON schema, as a whole or property by property; else ``_NOTHING``."""
     known = schema.get("$defs", definitions or {})
     if schema.get("examples"):
         return schema["examples"][0]
@@ -43,7 +43,7 @@ def sample_of(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None =
 
 
 def _sample_behind(name: str, known: Mapping[str, Any]) -> Any:
-    """Return the sample of a definition; inside of it, it is not known again, for a type may have parts of itself."""
+    """Return the sample of a definition. It is hidden while its parts are sampled, since a type may be recursive."""
     others = {other: schema for other, schema in known.items() if other != name}
     return sample_of(known[name], others) if name in known else _NOTHING
 

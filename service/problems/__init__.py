@@ -1,1 +1,1 @@
-"""Problems: what can go wrong over HTTP, and how each is answered and explained."""
+"""Problems: the errors of the HTTP API, how each one is reported, and what it means."""

@@ -1,7 +1,7 @@
-"""How an error becomes an answer: ``application/problem+json`` (RFC 9457), by the table in ``problems.table``.
+"""Turns errors into responses: ``application/problem+json`` (RFC 9457), by the table in ``problems.table``.
 
-A status that HTTP itself explains, such as 405, has the type ``about:blank`` and its phrase as the code. No answer
-holds an exception's text, unless the exception is one of ours, and none repeats a value that the client sent.
+A status that needs no further explanation, such as 405, has the type ``about:blank`` and its phrase as the code. No
+response contains the text of an exception that is not ours, or repeats a value that the client sent.
 """
 
 import json
@@ -33,18 +33,18 @@ from arqway.workers.contract.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 PAGES = "/problems"
-"""Where problems are explained: the index, and below it a page for each type."""
+"""The path of the problem index; below it is a page for each type."""
 KNOWN = tuple(PROBLEMS)
-"""The exceptions that ``problem_of`` answers."""
+"""The exceptions that ``problem_of`` accepts."""
 _ERRORS_SHOWN = 20
 _LOC_CHARS = 100
 
 
 def base_path(scope: Scope) -> str:
-    """Return the path below which the client finds Arqway's routes, without a slash at its end.
+    """Return the path below which the client reaches Arqway's routes, without a trailing slash.
 
-    It is the root path, which a proxy has stripped or a mount has added, and behind it the prefixes of the routers that
-    include the routes. ``scope["arqway"]`` is the route that serves the request, once one has been chosen.
+    It is the root path, which a proxy has stripped or a mount has added, followed by the prefixes of the routers that
+    include the routes. ``scope["arqway"]`` is the route that serves the request, once it has been chosen.
     """
     root: str = scope.get("root_path", "").rstrip("/")
     route = scope.get("arqway")
@@ -56,7 +56,7 @@ def base_path(scope: Scope) -> str:
 
 
 class ProblemResponse(Response):
-    """A problem, with a link to the page that explains it."""
+    """A problem response, with a link to the page that explains it."""
 
     media_type = MEDIA_TYPE
 
@@ -66,24 +66,24 @@ class ProblemResponse(Response):
         self._page = PAGES if slug == problem["type"] else f"{PAGES}/{slug}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Send the response."""
         self.link_below(base_path(scope))
         await super().__call__(scope, receive, send)
 
     def link_below(self, base: str) -> None:
-        """Let the link lead to the pages below this path."""
+        """Point the link to the problem pages below this path."""
         self.headers["Link"] = f'<{base}{self._page}>; rel="help"'
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer what HTTP itself refuses, such as an unknown path, as a problem; routes answer their own errors."""
+    """Report errors outside of routes, such as an unknown path, as problems; routes report their own errors."""
     app.add_exception_handler(HTTPException, _answer_http)
 
 
 def add_job_error_handlers(app: FastAPI) -> None:
-    """Let an application's own routes answer Arqway's errors, such as JobNotFound, as problems with the right status.
+    """Report Arqway's errors, such as JobNotFound, as problems with the right status in an application's own routes.
 
-    Other errors of the application are left to it. Nothing does this by default.
+    All other errors are left to the application. This is not done by default.
     """
     for error in PROBLEMS:
         if issubclass(error, ArqwayError):
@@ -98,7 +98,7 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> ProblemResponse:
-    """Return the answer that a problem of this kind gets; ``more`` are members beside those that all have."""
+    """Return the response for a problem of this kind; ``more`` holds members in addition to the common ones."""
     problem = kind.problem(detail)
     if errors:
         problem["errors"] = list(errors)
@@ -107,7 +107,7 @@ def problem_response(
 
 
 def kind_of(error: Exception) -> ProblemKind:
-    """Return the row of the table that an exception belongs to. Raises StopIteration for one of no row."""
+    """Return an exception's row in the table. Raises StopIteration if there is none."""
     return next(PROBLEMS[parent] for parent in type(error).__mro__ if parent in PROBLEMS)
 
 
@@ -120,12 +120,12 @@ def item_problem(index: int, error: Exception) -> ItemProblem:
 
 
 def unexpected_response() -> ProblemResponse:
-    """Return the answer to a bug; what went wrong stands in the log only."""
-    return problem_response(UNEXPECTED, "The service made a mistake. The log has it under this answer's X-Request-ID.")
+    """Return the response to a bug; the details are in the log only."""
+    return problem_response(UNEXPECTED, "The service has a bug. Its log has the details under this X-Request-ID.")
 
 
 def field_errors(errors: Sequence[Mapping[str, Any]], *root: str) -> list[FieldError]:
-    """Return pydantic's errors without input values, the first of them if there are many."""
+    """Return pydantic's errors without input values, limited to the first 20."""
     return [
         {"loc": [*root, *map(_short, error["loc"])], "type": error["type"], "msg": _message(error)}
         for error in errors[:_ERRORS_SHOWN]
@@ -147,7 +147,7 @@ async def _answer_known(_: Request, error: Exception) -> Response:
 
 
 def problem_of(error: Exception) -> ProblemResponse:
-    """Return the answer to an exception of the table."""
+    """Return the response to an exception that is in the table."""
     kind = kind_of(error)
     match error:
         case InvalidPayload(errors=[{"type": "json_invalid", "loc": ()}]):
@@ -162,7 +162,7 @@ def problem_of(error: Exception) -> ProblemResponse:
 
 
 def _invalid_request(error: RequestValidationError) -> ProblemResponse:
-    """Answer for what FastAPI has found; a body that does not fit is a payload that does not."""
+    """Report FastAPI's validation errors; those of a body are reported as an invalid payload."""
     errors = error.errors()
     if not any(one["loc"][:1] == ("body",) for one in errors):
         return problem_response(kind_of(error), "The request does not fit.", errors=field_errors(errors))
@@ -198,7 +198,7 @@ async def _answer_http(_: Request, error: Exception) -> Response:
 
 
 def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a problem that HTTP itself explains."""
+    """Return a problem of the type ``about:blank``, which its HTTP status explains."""
     phrase = HTTPStatus(status).phrase
     problem: Problem = {
         "type": "about:blank",

@@ -1,4 +1,4 @@
-"""What can go wrong over HTTP besides the errors of jobs. The docstring of a class is its default message."""
+"""The errors of the HTTP API, in addition to those of jobs. The docstring of a class is its default message."""
 
 from collections.abc import Mapping
 
@@ -23,32 +23,32 @@ class UnsupportedMediaType(ServiceError):  # noqa: N818
 
 
 class UnsupportedJson(ServiceError):  # noqa: N818
-    """The body is JSON that not every reader would understand alike."""
+    """The body is JSON that parsers interpret differently."""
 
 
 class BodyTooLarge(HTTPException):
-    """The body is larger than this service accepts. An HTTPException, since only those pass FastAPI's body reader."""
+    """The body is larger than this service accepts. An HTTPException, which FastAPI's body reader does not wrap."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(413, f"A body may have {max_bytes} bytes at most.")
 
 
 class RequestTimeout(HTTPException):
-    """The request was not complete in time."""
+    """The request did not arrive completely in time."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(408, f"A request must be complete within {timeout_s:g} s.", {"Connection": "close"})
 
 
 class ServiceBusy(HTTPException):
-    """The service holds as much as it may."""
+    """The service has reached a limit on what it may hold."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(503, f"The service holds as many {what} as it may.")
+        super().__init__(503, f"The service has reached its limit of {what}.")
 
 
 class MalformedRequest(HTTPException):
-    """What was sent is not HTTP/1.1."""
+    """The request is not valid HTTP/1.1."""
 
     def __init__(self) -> None:
         super().__init__(400, "What was sent is not HTTP/1.1.")
@@ -62,39 +62,39 @@ class HeadersTooLarge(HTTPException):
 
 
 class InvalidIdempotencyKey(ServiceError):  # noqa: N818
-    """An Idempotency-Key is a string of 1 to 255 visible characters, sent once."""
+    """The Idempotency-Key header must be sent once, as a string of 1 to 255 visible characters."""
 
 
 class InvalidEventId(ServiceError):  # noqa: N818
-    """Last-Event-ID is the id of no event of this stream."""
+    """Last-Event-ID is not the id of an event of this stream."""
 
 
 class TooManyStreams(ServiceError):  # noqa: N818
-    """The service has as many event streams open as it may."""
+    """The service has reached its limit of open event streams."""
 
 
 class JobNotSucceeded(ServiceError):  # noqa: N818
-    """The job has no result: it has not ended yet, or not succeeded."""
+    """The job has no result: it has not finished yet, or did not succeed."""
 
 
 class ReportNotReady(ServiceError):  # noqa: N818
-    """The report is still being made."""
+    """The report is still being generated."""
 
 
 class ReportUnavailable(ServiceError):  # noqa: N818
-    """There is no file: the report was not made, or was deleted since."""
+    """There is no file: the report failed or was cancelled, or its file has been deleted."""
 
 
 class ReportStoreUnavailable(ServiceError):  # noqa: N818
-    """The store of finished reports does not answer at the moment."""
+    """The store of finished reports is currently unavailable."""
 
 
 class AccessRefused(ArqwayError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
     """The request is refused.
 
     Args:
-        message: The docstring of the class, by default.
-        headers: What the answer has besides.
+        message: By default, the docstring of the class.
+        headers: Additional response headers.
     """
 
     def __init__(self, message: str | None = None, headers: Mapping[str, str] | None = None) -> None:
@@ -110,7 +110,7 @@ class Unauthenticated(AccessRefused):
 
 
 class InvalidToken(Unauthenticated):
-    """This is no API key that can be used: it is unknown, revoked or expired."""
+    """The API key cannot be used: it is unknown, revoked or expired."""
 
     def __init__(self) -> None:
         super(Unauthenticated, self).__init__(headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'})
@@ -125,16 +125,16 @@ class InsufficientScope(AccessRefused):
 
 
 class RateLimited(AccessRefused):
-    """There were too many requests with this API key."""
+    """Too many requests were sent with this API key."""
 
 
 class ForeignHost(AccessRefused):
-    """This service answers to names of this machine only, and to those in ARQWAY_TRUSTED_HOSTS."""
+    """This service may only be called by a host name of this machine, or one in ARQWAY_TRUSTED_HOSTS."""
 
 
 class ForeignOrigin(AccessRefused):
-    """A page of another site may not do this: its origin is neither this machine nor in ARQWAY_CORS_ORIGINS."""
+    """A web page of another site may not do this: its origin is neither this machine nor in ARQWAY_CORS_ORIGINS."""
 
 
 class RemoteCaller(AccessRefused):
-    """These routes ask for no keys and no login, so only clients on this machine may call them."""
+    """These routes require neither a key nor a login, so only clients on this machine may call them."""

@@ -1,4 +1,4 @@
-"""A type of problem: how all problems of one type are answered and explained."""
+"""A problem type: how all problems of the type are reported and explained."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _MEMBERS: Mapping[str, Mapping[str, Any]] = {
 
 
 class ProblemKind(NamedTuple):
-    """One row of the table of problems."""
+    """One row of the problem table."""
 
     status: int
     title: str
@@ -35,16 +35,16 @@ class ProblemKind(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """The ``type`` of such problems; it never changes."""
+        """The ``type`` of these problems; it never changes."""
         return TYPE_PREFIX + self.slug
 
     @property
     def code(self) -> str:
-        """The slug with underscores, for programs that compare names; it never changes."""
+        """The slug with underscores, for programs to compare; it never changes."""
         return self.slug.replace("-", "_")
 
     def named_after(self, error: type[Exception]) -> Self:
-        """Return the kind with its slug: ``JobNotFound`` is ``job-not-found``."""
+        """Return the kind with its slug: ``JobNotFound`` becomes ``job-not-found``."""
         name = error.__name__.replace("RequestValidationError", "InvalidRequest")
         return self._replace(slug=_WORD_START.sub("-", name).lower())
 
@@ -54,5 +54,5 @@ class ProblemKind(NamedTuple):
         return {**problem, **_MEMBERS.get(self.slug, {})}  # type: ignore[typeddict-item]
 
     def problem(self, detail: str) -> Problem:
-        """Return the members that every problem of this kind has."""
+        """Return the members that all problems of this kind share."""
         return {"type": self.uri, "title": self.title, "status": self.status, "detail": detail, "code": self.code}

@@ -1,4 +1,4 @@
-"""The routes. Each calls the queue, chooses a status and shapes an answer; the rules of jobs are below them."""
+"""The routes. Each calls the queue, chooses a status and builds a response; the rules of jobs are in lower layers."""
 
 from typing import cast
 
@@ -9,7 +9,7 @@ from arqway.workers.registry import Registry
 
 
 def declared_routes(registry: Registry) -> list[JobRoute]:
-    """Return all routes for these jobs. They are tried one after the other, so the most used ones come first."""
+    """Return all routes for these jobs. They are matched in order, so the most used ones come first."""
     routers = [jobs.raw, submit_routes(registry), jobs.router, lists.router, batches.raw, batches.router]
     routers += [events.router, dead.router, queues.router, deliveries.router, public.probes, public.pages]
     if reports.KIND in registry:

@@ -1,4 +1,4 @@
-"""Batches: submit many jobs at once, and follow, cancel and retry them as one."""
+"""Batches: submit many jobs at once, then follow, cancel and retry them as one."""
 
 from typing import Annotated, Any
 
@@ -44,7 +44,7 @@ router = APIRouter(route_class=JobRoute, tags=["batches"])
 
 _ROUTE = ":batch"
 _PACE = {"Retry-After": "1"}
-_ACTED = {200: answer("As it is now"), **problems(BatchNotFound, StoreUnavailable)}
+_ACTED = {200: answer("How many jobs were affected"), **problems(BatchNotFound, StoreUnavailable)}
 
 
 @raw.post(
@@ -52,7 +52,7 @@ _ACTED = {200: answer("As it is now"), **problems(BatchNotFound, StoreUnavailabl
     status_code=202,
     response_model=AcceptedBatchView,
     responses={
-        202: answer("What became of each", "Location", "Retry-After", "Idempotency-Replayed"),
+        202: answer("The outcome of each job", "Location", "Retry-After", "Idempotency-Replayed"),
         **problems(
             NotJson,
             InvalidIdempotencyKey,
@@ -73,9 +73,9 @@ async def submit_batch(
     body: Annotated[BatchRequest, UNREAD, Body()],
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
-    """Accept up to 1,000 jobs of any kinds at once: all or none of them (`atomic`), or each that can be.
+    """Submit up to 1,000 jobs of any kinds: all or none of them (`atomic`), or each one that can be accepted.
 
-    The answer tells of each what became of it. All ids are known at once.
+    The response has the outcome of each job, and the ids of all that were accepted.
     """
     body_json = await read_json(request)
     asked = as_model(body_json, BatchRequest)
@@ -95,11 +95,11 @@ async def submit_batch(
 @router.get(
     "/batches/{batch_id}",
     response_model=BatchView,
-    responses={200: answer("As it is now", "Retry-After"), **problems(BatchNotFound, StoreUnavailable)},
+    responses={200: answer("The current state", "Retry-After"), **problems(BatchNotFound, StoreUnavailable)},
     dependencies=[requires(Scope.READ)],
 )
 async def read_batch(request: Request, batch_id: BatchIdPath) -> Response:
-    """Return how many jobs of the batch are in each state, and how far it is."""
+    """Return how many jobs of the batch are in each state, and the progress of the batch as a whole."""
     batch = await batches_of(request).read(batch_id)
     return json_answer(view_of(batch), headers=_PACE if batch.finished_ms is None else None)
 
@@ -108,7 +108,7 @@ async def read_batch(request: Request, batch_id: BatchIdPath) -> Response:
     "/batches/{batch_id}:cancel", response_model=ActedView, responses=_ACTED, dependencies=[requires(Scope.SUBMIT)]
 )
 async def cancel_batch(request: Request, batch_id: BatchIdPath) -> Response:
-    """Cancel those of its jobs that have not ended; running ones are told to end."""
+    """Cancel all jobs of the batch that have not finished. Running jobs are asked to stop."""
     return json_answer({"jobs": await batches_of(request).cancel(batch_id)})
 
 
@@ -119,14 +119,14 @@ async def cancel_batch(request: Request, batch_id: BatchIdPath) -> Response:
     dependencies=[requires(Scope.OPERATE)],
 )
 async def retry_failed(request: Request, batch_id: BatchIdPath) -> Response:
-    """Submit those of its jobs that failed again; the new jobs take their places in the batch."""
+    """Resubmit the failed jobs of the batch. The new jobs take their places in the batch."""
     count = await batches_of(request).retry_failed(batch_id)
     await audit(request, "batch.retry-failed", batch_id, count)
     return json_answer({"jobs": count})
 
 
 def view_of(batch: BatchRecord) -> dict[str, Any]:
-    """Return how the batch is, as ``BatchView``."""
+    """Return the state of the batch as a ``BatchView``."""
     ended = batch.counts["succeeded"] + batch.counts["failed"] + batch.counts["cancelled"]  # type: ignore[index]
     view: dict[str, Any] = {
         "id": batch.id,
@@ -152,7 +152,7 @@ def _located(request: Request, batch_id: str, view: dict[str, Any]) -> Response:
 
 
 async def _rebuilt(request: Request, batch_id: str, asked: int) -> Response:
-    """Return the answer to a batch whose first one nobody got, since the service died before: its jobs as they are."""
+    """Return the response to a repeated batch whose first response was lost, as the service died: its current jobs."""
     jobs = await batches_of(request).jobs(batch_id)
     items = [{"index": int(job.id.split(".")[1]), "id": job.id, "state": job.state.value} for job in jobs]
     view = {"id": batch_id, "accepted": len(items), "refused": asked - len(items), "jobs": items}

@@ -1,4 +1,4 @@
-"""Dead letters: what failed for good, grouped by cause, and submitting it again."""
+"""Dead letters: jobs that failed permanently, grouped by cause, and their redrive."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Any
@@ -32,18 +32,18 @@ _NO_FAILURE = Failure("unknown", "Nothing is known of the failure.")
     "/dead",
     response_model=DeadView,
     responses={
-        200: answer("A page", "Link"),
+        200: answer("A page of groups", "Link"),
         **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
     },
 )
 async def list_dead(
     request: Request,
-    limit: Annotated[int, Query(ge=1, le=200, description="Groups on a page, at most")] = 50,
-    cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of groups per page")] = 50,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next` of the previous page")] = None,
 ) -> Response:
-    """List groups of jobs that failed for good, the one with the latest failure first.
+    """List the jobs that failed permanently, grouped by cause, with the group of the most recent failure first.
 
-    `GET /jobs?fingerprint=…` lists the jobs of a group.
+    To list the jobs of a group, use `GET /jobs?fingerprint=…`.
     """
     skip = 0 if cursor is None else _read_cursor(cursor)
     page = await dead_letters_of(request).groups(skip=skip, limit=limit)
@@ -59,12 +59,12 @@ async def list_dead(
     "/dead:redrive",
     response_model=RedriveView,
     responses={
-        200: answer("What was done, or would be"),
+        200: answer("How many jobs were, or would be, resubmitted"),
         **problems(NotJson, BodyTooLarge, UnsupportedMediaType, InvalidPayload, StoreUnavailable),
     },
 )
 async def redrive(request: Request, asked: RedriveRequest) -> Response:
-    """Submit dead letters again, each as a new job with the same payload. `dry_run` only counts them."""
+    """Resubmit dead letters, each as a new job with the same payload. With `dry_run`, only count them."""
     which = job_filter(asked.filter)
     done = await dead_letters_of(request).redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
     outcome = "dry run" if asked.dry_run else "done"

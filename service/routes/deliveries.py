@@ -1,4 +1,4 @@
-"""Webhook deliveries: how the end of a job was told to its callback URL, and telling it again."""
+"""Webhook deliveries: their attempts to notify a job's callback URL of its end, and sending them again."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ router = APIRouter(route_class=JobRoute, tags=["webhooks"])
 @router.get(
     "/jobs/{job_id}/deliveries",
     response_model=DeliveriesView,
-    responses={200: answer("As it is now"), **problems(JobNotFound, StoreUnavailable)},
+    responses={200: answer("The deliveries so far"), **problems(JobNotFound, StoreUnavailable)},
     dependencies=[requires(Scope.READ)],
 )
 async def list_deliveries(record: ExistingJob, request: Request) -> Response:
-    """List the deliveries of the job's end with their attempts, the first delivery first."""
+    """List the webhook deliveries of the job with their attempts, oldest first."""
     operator = caller_of(request).is_operator
     found = await deliveries_of(record, queue_of(request))
     return json_answer({"deliveries": [_view(delivery, operator=operator) for delivery in found]})
@@ -49,7 +49,7 @@ async def list_deliveries(record: ExistingJob, request: Request) -> Response:
     dependencies=[requires(Scope.OPERATE)],
 )
 async def redeliver(record: ExistingJob, request: Request) -> Response:
-    """Tell the job's end again, by a new job, once the latest delivery has ended."""
+    """Send the webhook again, as a new delivery job. The latest delivery must have finished."""
     found = await deliveries_of(record, queue_of(request))
     if not found:
         raise JobNotFound(f"There is no delivery of job {record.id}.")

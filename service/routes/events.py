@@ -1,4 +1,4 @@
-"""Events as they happen, as server-sent events: of one job, of one batch, or of all jobs of the caller."""
+"""Live updates as server-sent events: for one job, for one batch, or for all jobs of the caller."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -34,11 +34,11 @@ from arqway.workers.contract.events import EVENT_NAMES
 router = APIRouter(route_class=JobRoute, tags=["events"], dependencies=[requires(Scope.READ)])
 
 _PROBLEMS = (InvalidEventId, TooManyStreams, StoreUnavailable)
-_OPEN: Responses = {200: answer("The events, as long as the stream is open", content=EVENT_STREAM)}
-_OVER: Responses = {**_OPEN, 204: answer("Nothing follows the last event id")}
+_OPEN: Responses = {200: answer("The events, for as long as the stream is open", content=EVENT_STREAM)}
+_OVER: Responses = {**_OPEN, 204: answer("There is nothing after the last event id")}
 EventNames = Annotated[
     list[Annotated[str, Field(json_schema_extra={"enum": sorted(EVENT_NAMES)})]] | None,
-    Query(alias="event", description="Send events of these names only; may be repeated"),
+    Query(alias="event", description="Send only events with this name; may be repeated"),
 ]
 
 
@@ -51,7 +51,7 @@ EventNames = Annotated[
 async def stream_job(
     request: Request, job_id: JobIdPath, last_event_id: JobEventHeader = None, resumed: JobEventQuery = None
 ) -> Response:
-    """Follow one job: what has happened to it, then what happens, and at its end all of it. Then the stream ends."""
+    """Stream the events of one job: past ones, then new ones, and finally the finished job. Then the stream ends."""
     after = job_event_id(last_event_id, resumed)
     return _stream(request, job_frames(queue_of(request), caller_of(request), job_id, after))
 
@@ -65,7 +65,7 @@ async def stream_job(
 async def stream_batch(
     request: Request, batch_id: BatchIdPath, last_event_id: FeedPlaceHeader = None, resumed: FeedPlaceQuery = None
 ) -> Response:
-    """Follow the jobs of a batch: how far it is, then what happens, until it has finished. Then the stream ends."""
+    """Stream the batch's current state, then the events of its jobs. The stream ends when the batch has finished."""
     place = feed_place(last_event_id, resumed)
     read = partial(_read_batch, request, batch_id)
     return _stream(request, batch_frames(queue_of(request), caller_of(request).tenant, batch_id, place, read))
@@ -83,7 +83,7 @@ async def stream_all(
     last_event_id: FeedPlaceHeader = None,
     resumed: FeedPlaceQuery = None,
 ) -> Response:
-    """Follow all jobs of the caller, from now on or behind the last event that was received."""
+    """Stream the events of all of the caller's jobs, from now on or after the last event that was received."""
     place, wanted = feed_place(last_event_id, resumed), _known_names(names or [])
     return _stream(request, tenant_frames(queue_of(request), caller_of(request).tenant, place, wanted))
 
@@ -99,7 +99,7 @@ async def _read_batch(request: Request, batch_id: str) -> BatchState:
 
 
 def _known_names(names: list[str]) -> frozenset[str]:
-    """Return the names. Raises RequestValidationError for one that no event has."""
+    """Return the names as a set. Raises RequestValidationError for an unknown name."""
     if not EVENT_NAMES.issuperset(names):
         expected = ", ".join(sorted(EVENT_NAMES))
         raise RequestValidationError(

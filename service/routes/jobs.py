@@ -1,4 +1,4 @@
-"""One job: reading it, its result and attempts, why it waits; cancelling it, and submitting it again."""
+"""One job: reading it, its result, its attempts and why it is waiting; cancelling and retrying it."""
 
 from typing import Annotated, Any
 
@@ -51,7 +51,7 @@ raw = APIRouter(route_class=RawRoute, tags=["jobs"])
 router = APIRouter(route_class=JobRoute, tags=["jobs"])
 
 _READ_HEADERS = (*JOB_HEADERS, "Preference-Applied")
-_PACED: Responses = {200: answer("As it is now", "Retry-After"), **problems(JobNotFound, StoreUnavailable)}
+_PACED: Responses = {200: answer("The current state", "Retry-After"), **problems(JobNotFound, StoreUnavailable)}
 _RETRY_PROBLEMS = (
     JobNotFound,
     JobNotFinished,
@@ -72,7 +72,7 @@ _RETRY_PROBLEMS = (
     response_model=JobView,
     responses={
         200: answer("The job", *_READ_HEADERS),
-        304: answer("It is as `If-None-Match` says", *_READ_HEADERS),
+        304: answer("The job still matches `If-None-Match`", *_READ_HEADERS),
         **problems(JobNotFound, StoreUnavailable),
     },
     dependencies=[requires(Scope.READ)],
@@ -80,10 +80,10 @@ _RETRY_PROBLEMS = (
 async def read_job(
     request: Request, job_id: JobIdPath, if_none_match: IfNoneMatchHeader = None, prefer: PreferHeader = None
 ) -> Response:
-    """Return the job's state and progress and, once it has finished, its result or failure; a failed job is a 200.
+    """Return the job's state and progress and, once it has finished, its result or failure. A failed job is a 200, too.
 
-    With `Prefer: wait=N` the answer comes when the job has changed from what `If-None-Match` names or, without that,
-    when it has ended; after N seconds at the latest.
+    With `Prefer: wait=N`, the response is sent once the job no longer matches `If-None-Match` or, without that header,
+    once it has finished; after N seconds at the latest.
     """
     record = await existing_job(request.path_params["job_id"], request)
     if (wait_s := wait_of(request)) is not None:
@@ -98,7 +98,7 @@ async def read_job(
     dependencies=[requires(Scope.READ)],
 )
 async def read_result(record: ExistingJob) -> Response:
-    """Return the result alone; a problem while there is none, and where there will be none."""
+    """Return only the result of the job. The response is a problem if the job has not succeeded."""
     if record.state is not JobState.SUCCEEDED or record.result_json is None:
         raise JobNotSucceeded(f"The job is {record.state}.")
     return Response(record.result_json, media_type="application/json")
@@ -108,7 +108,7 @@ async def read_result(record: ExistingJob) -> Response:
     "/jobs/{job_id}/attempts", response_model=AttemptsView, responses=_PACED, dependencies=[requires(Scope.READ)]
 )
 async def read_attempts(record: ExistingJob, request: Request) -> Response:
-    """Return the attempts with their times, how each ended, and when the next one is due."""
+    """Return the attempts with their times and outcomes, and when the next one is due."""
     operator = caller_of(request).is_operator
     view: dict[str, Any] = {"attempts": attempt_views(record, operator=operator)}
     if record.next_retry_ms is not None:
@@ -118,7 +118,7 @@ async def read_attempts(record: ExistingJob, request: Request) -> Response:
 
 @router.get("/jobs/{job_id}/waiting", response_model=WaitingView, responses=_PACED, dependencies=[requires(Scope.READ)])
 async def read_waiting(record: ExistingJob, request: Request) -> Response:
-    """Tell why the job is waiting."""
+    """Explain why the job is waiting."""
     reasons = await reasons_for(record, arqway_of(request).queues)
     view = {"waiting": bool(reasons), "reasons": [_reason_view(reason) for reason in reasons]}
     return json_answer(view, headers=pace(request, record))
@@ -128,14 +128,14 @@ async def read_waiting(record: ExistingJob, request: Request) -> Response:
     "/jobs/{job_id}:cancel",
     response_model=JobView,
     responses={
-        200: answer("It is cancelled", *JOB_HEADERS),
-        202: answer("It runs, and was told to end", *JOB_HEADERS, model=JobView),
+        200: answer("The job is cancelled", *JOB_HEADERS),
+        202: answer("The job is running, and was asked to stop", *JOB_HEADERS, model=JobView),
         **problems(JobNotFound, JobFinished, JobChanged, StoreUnavailable),
     },
     dependencies=[requires(Scope.SUBMIT)],
 )
 async def cancel_job(job_id: JobIdPath, request: Request, if_match: IfMatchHeader = None) -> Response:
-    """Cancel the job: at once (200) while it waits; a running one is told to end, and has ended later (202)."""
+    """Cancel the job. A waiting job is cancelled at once (200); a running one is asked to stop and ends later (202)."""
     version = await _version(request, job_id, if_match)
     record = await queue_of(request).cancel(job_id, tenant=caller_of(request).tenant, version=version)
     return job_answer(request, record, 200 if record.finished else 202)
@@ -151,10 +151,10 @@ async def cancel_job(job_id: JobIdPath, request: Request, if_match: IfMatchHeade
 async def retry_job(
     job_id: JobIdPath,
     request: Request,
-    payload: Annotated[JsonValue, Body(description="Another payload; without a body, the job's own")] = None,
+    payload: Annotated[JsonValue, Body(description="A new payload; without a body, the job's own is used")] = None,
     if_match: IfMatchHeader = None,
 ) -> Response:
-    """Submit a finished job again, as a new job with the same payload or another. The old one names it from then on."""
+    """Resubmit a finished job as a new job, with the same payload or a new one. The old job then refers to the new."""
     edited = await read_json(request, required=False)
     version = await _version(request, job_id, if_match)
     tenant = caller_of(request).tenant
@@ -164,12 +164,12 @@ async def retry_job(
 
 
 def retried_job(request: Request, record: JobRecord) -> Response:
-    """Return the answer to a retry: 202, also if the new job was so fast that it has ended already."""
+    """Return the response to a retry: always 202, even if the new job has finished already."""
     return job_answer(request, record, 202, {"Location": path_of(request, f"/jobs/{record.id}")})
 
 
 async def _version(request: Request, job_id: str, if_match: str | None) -> int | None:
-    """Return the version of the job that ``If-Match`` names; None where any will do. Raises JobNotFound, JobChanged."""
+    """Return the job version that ``If-Match`` names; None if any will do. Raises JobNotFound or JobChanged."""
     if if_match is None or if_match.strip() == "*":
         return None
     return expected_version(await existing_job(job_id, request), request, if_match)

@@ -1,4 +1,4 @@
-"""Lists of jobs: the caller's, latest first, page after page."""
+"""The list of the caller's jobs, latest first, in pages."""
 
 from datetime import datetime
 from typing import Annotated
@@ -27,16 +27,16 @@ router = APIRouter(route_class=JobRoute, tags=["jobs"])
     "/jobs",
     response_model=JobList,
     responses={
-        200: answer("A page", "Link"),
+        200: answer("A page of jobs", "Link"),
         **problems(InvalidCursor, RequestValidationError, StoreUnavailable),
     },
     dependencies=[requires(Scope.READ)],
 )
 async def list_jobs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
-    """List jobs, the one that was accepted last first. The header `Link` leads to the next page.
+    """List jobs, most recently accepted first. The `Link` header leads to the next page.
 
-    A job that is there all the time is on exactly one page, whatever comes and goes meanwhile, unless its own state
-    moves it into or out of the filter.
+    While you page through the list, jobs may be added or deleted. A job that exists throughout is on exactly one page,
+    unless a change of its own state moves it into or out of the filter.
     """
     page = await listing_of(request).page(job_filter(query, query.state), limit=query.limit, cursor=query.cursor)
     operator = caller_of(request).is_operator

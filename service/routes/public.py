@@ -1,4 +1,4 @@
-"""What anybody may ask: probes, for what starts and balances the service, and pages that explain its problems."""
+"""The public routes: probes for orchestrators and load balancers, and pages that explain the problem types."""
 
 import asyncio
 from typing import Annotated, Any
@@ -29,21 +29,21 @@ SlugPath = Annotated[
 ]
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: answer(
-        "The page, or its data", "Cache-Control", "Vary", content={"text/html": {"schema": {"type": "string"}}}
+        "The page, as HTML or JSON", "Cache-Control", "Vary", content={"text/html": {"schema": {"type": "string"}}}
     ),
     **problems(),
 }
 
 
-@probes.get("/livez", responses={200: answer("It lives"), **problems()})
+@probes.get("/livez", responses={200: answer("The process is alive"), **problems()})
 async def read_liveness() -> HealthView:
-    """Answer as long as the process can answer at all; depends on nothing else."""
+    """Respond for as long as the process can respond at all; this depends on nothing else."""
     return {"status": "ok"}
 
 
-@probes.get("/readyz", responses={200: answer("It can serve"), **problems(StoreUnavailable)})
+@probes.get("/readyz", responses={200: answer("The service is ready"), **problems(StoreUnavailable)})
 async def read_readiness(request: Request) -> HealthView:
-    """Tell whether jobs can be submitted and read: whether the job store answers within 2 seconds."""
+    """Check whether jobs can be submitted and read, which means that the job store answers within 2 seconds."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             await queue_of(request).ping()
@@ -54,7 +54,7 @@ async def read_readiness(request: Request) -> HealthView:
 
 @pages.get(PAGES, response_model=ProblemTypesView, responses=_RESPONSES)
 async def list_problems(request: Request) -> Response:
-    """List all types of problems: a page for people or, for who accepts JSON and no HTML, data."""
+    """List all problem types, as HTML or, for clients that accept JSON and not HTML, as JSON."""
     if _wants_json(request):
         return json_answer({"problems": [describe(kind) for kind in KINDS]}, headers=PAGE_HEADERS)
     return HTMLResponse(index_page(base_path(request.scope)), headers=PAGE_HEADERS)
@@ -62,7 +62,7 @@ async def list_problems(request: Request) -> Response:
 
 @pages.get(f"{PAGES}/{{slug}}", response_model=ProblemTypeView, responses=_RESPONSES)
 async def read_problem(slug: SlugPath, request: Request) -> Response:
-    """Explain one type of problem. The header `Link` of every problem leads here."""
+    """Explain one problem type. The `Link` header of every problem response leads here."""
     kind = next((kind for kind in KINDS if kind.slug == slug), None)
     if kind is None:
         return plain_problem(404, "There is no such type of problem.")

@@ -1,4 +1,4 @@
-"""Queues and workers: their figures, and pausing a queue. They belong to the whole installation: operators only."""
+"""Queues and workers: their statistics, and pausing a queue. They span all tenants, so they are for operators only."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -26,31 +26,31 @@ router = APIRouter(route_class=JobRoute, tags=["operations"], dependencies=[requ
 QueueNamePath = Annotated[
     str, Path(description="The queue's name", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$", examples=["reports"])
 ]
-_READ = {200: answer("As it is now"), **problems(StoreUnavailable)}
-_PAUSED = {200: answer("As it is now"), **problems(RequestValidationError, StoreUnavailable)}
+_READ = {200: answer("The current figures"), **problems(StoreUnavailable)}
+_PAUSED = {200: answer("The new state, and whether it changed"), **problems(RequestValidationError, StoreUnavailable)}
 
 
 @router.get("/queues", response_model=QueuesView, responses=_READ)
 async def list_queues(request: Request) -> Response:
-    """Return the figures of every queue, by name."""
+    """Return statistics for every queue, sorted by name."""
     return json_answer({"queues": [_queue_view(status) for status in await arqway_of(request).queues.all()]})
 
 
 @router.post("/queues/{name}:pause", response_model=PausedView, responses=_PAUSED)
 async def pause_queue(request: Request, name: QueueNamePath) -> Response:
-    """Let no job of this queue begin; those that run go on, and submissions are accepted."""
+    """Pause a queue: its jobs stop being started. Running jobs continue, and submissions are still accepted."""
     return await _pause(request, name, paused=True)
 
 
 @router.post("/queues/{name}:resume", response_model=PausedView, responses=_PAUSED)
 async def resume_queue(request: Request, name: QueueNamePath) -> Response:
-    """Let the jobs of a paused queue begin again."""
+    """Resume a paused queue, so that its jobs are started again."""
     return await _pause(request, name, paused=False)
 
 
 @router.get("/workers", response_model=WorkersView, responses=_READ)
 async def list_workers(request: Request) -> Response:
-    """Return every worker as of its last heartbeat, ten seconds ago at most."""
+    """Return every worker as of its last heartbeat, at most ten seconds ago."""
     return json_answer({"workers": [_worker_view(worker) for worker in await arqway_of(request).queues.workers()]})
 
 

@@ -1,4 +1,4 @@
-"""Reports, in the words of the tutorial: submit, poll by ``task_id``, download."""
+"""Reports, with the names of the tutorial: submit, poll by ``task_id``, download."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ router = APIRouter(route_class=JobRoute, tags=["reports"], dependencies=[require
 
 async def existing_report(
     task_id: Annotated[
-        str, PathParameter(description="The id that the submission's answer gave", examples=[EXAMPLE_ID])
+        str, PathParameter(description="The report's id, as returned by the submission", examples=[EXAMPLE_ID])
     ],
     request: Request,
 ) -> JobRecord:
@@ -59,18 +59,18 @@ ExistingReport = Annotated[JobRecord, Depends(existing_report)]
 
 
 def report_routers(job: JobDefinition[Any, Any]) -> list[APIRouter]:
-    """Return the routes for the job that makes reports."""
+    """Return the routes for the job that generates reports."""
     raw = APIRouter(route_class=RawRoute, tags=["reports"])
     raw.post(
         "/reports",
         name="submit_report",
         status_code=202,
         summary="Submit a report",
-        description="Accept the report and return at once; an accepted report is not lost.",
+        description="Submit a report and return immediately. An accepted report is never lost.",
         response_model=AcceptedReport,
         responses={
             202: answer("The report is accepted", *_SUBMITTED),
-            200: answer("The report has ended within the time of `Prefer: wait`", *_SUBMITTED, model=ReportView),
+            200: answer("The report finished within the time given by `Prefer: wait`", *_SUBMITTED, model=ReportView),
             **problems(*SUBMIT_PROBLEMS),
         },
         dependencies=[requires(Scope.SUBMIT)],
@@ -81,10 +81,10 @@ def report_routers(job: JobDefinition[Any, Any]) -> list[APIRouter]:
 @router.get(
     "/reports/{task_id}",
     response_model=ReportView,
-    responses={200: answer("Its state now", "Retry-After"), **problems(JobNotFound, StoreUnavailable)},
+    responses={200: answer("The current state", "Retry-After"), **problems(JobNotFound, StoreUnavailable)},
 )
 async def read_report(record: ExistingReport, request: Request) -> Response:
-    """Return the report's state and, with it, its progress, its result or why there is none."""
+    """Return the report's state with its progress, its result, or the reason why it failed."""
     return json_answer(_view(record, request), headers=pace(request, record))
 
 
@@ -104,14 +104,14 @@ async def describe_report_file(record: ExistingReport, request: Request) -> Resp
     response_class=StreamingResponse,
     responses={
         200: answer("The PDF", *_FILE_HEADERS, content={_PDF: {"schema": {"type": "string", "format": "binary"}}}),
-        304: answer("It is as `If-None-Match` says", *_FILE_HEADERS),
+        304: answer("The file still matches `If-None-Match`", *_FILE_HEADERS),
         **problems(*_FILE_PROBLEMS),
     },
 )
 async def download_report(
     record: ExistingReport, request: Request, if_none_match: IfNoneMatchHeader = None
 ) -> Response:
-    """Send the finished PDF; 304 to a client that names its ETag."""
+    """Download the finished PDF. Responds with 304 if `If-None-Match` names its ETag."""
     name = _object_name(record)
     with _store_errors():
         download = await (await _report_store(request)).open(name)
@@ -125,21 +125,21 @@ async def download_report(
 
 
 async def _report_store(request: Request) -> "ReportStore":
-    """Return the store of finished reports, opened by the first request that needs it."""
+    """Return the store of finished reports; the first request that needs it opens it."""
     return await asyncio.to_thread(_open_store, arqway_of(request).settings.home)
 
 
 @cache
 def _open_store(home: Path) -> "ReportStore":
     from arqway.workers.jobs.report.settings import ReportSettings
-    from arqway.workers.jobs.report.storage import open_store  # needs an extra, which only this route does
+    from arqway.workers.jobs.report.storage import open_store  # needs an extra that no other route needs
 
     return open_store(ReportSettings(home=home).store_url)
 
 
 @contextmanager
 def _store_errors() -> Iterator[None]:
-    """Turn whatever a store of any make raises, a missing ``report`` extra included, into ReportStoreUnavailable."""
+    """Turn anything that a store raises, even for a missing ``report`` extra, into ReportStoreUnavailable."""
     try:
         yield
     except Exception as error:

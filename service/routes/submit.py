@@ -1,4 +1,4 @@
-"""Submitting a job: one typed route for each kind, which reads the payload once."""
+"""Submitting a job: one typed route per kind, which reads the payload only once."""
 
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Protocol
@@ -64,10 +64,10 @@ SUBMIT_PROBLEMS = (
 
 
 class Respond(Protocol):
-    """Makes the answer to a submission."""
+    """Builds the response to a submission."""
 
     def __call__(self, request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
-        """Return the answer: 202 or, for a job that has ended already, 200."""
+        """Return the response: 202 or, for a job that has already finished, 200."""
 
 
 def submit_routes(registry: Registry) -> APIRouter:
@@ -82,11 +82,11 @@ def submit_routes(registry: Registry) -> APIRouter:
             tags=["jobs"],
             status_code=202,
             summary=job.summary or f"Submit {job.kind}",
-            description="Accept the job and return at once. An accepted job is not lost.",
+            description="Submit a job and return immediately. An accepted job is never lost.",
             response_model=view,
             responses={
                 202: answer("The job is accepted", *SUBMITTED_HEADERS),
-                200: answer("The job has ended within the time of `Prefer: wait`", *SUBMITTED_HEADERS, model=view),
+                200: answer("The job finished within the time given by `Prefer: wait`", *SUBMITTED_HEADERS, model=view),
                 **problems(*SUBMIT_PROBLEMS),
             },
             dependencies=[requires(Scope.SUBMIT)],
@@ -95,7 +95,7 @@ def submit_routes(registry: Registry) -> APIRouter:
 
 
 def submit_endpoint(job: JobDefinition[Any, Any], respond: Respond) -> Callable[..., Coroutine[Any, Any, Response]]:
-    """Return the function of a ``RawRoute`` that submits jobs of one kind and answers with ``respond``."""
+    """Return an endpoint for a ``RawRoute`` that submits jobs of one kind and responds with ``respond``."""
 
     async def submit(
         request: Request,
@@ -131,18 +131,18 @@ def submit_endpoint(job: JobDefinition[Any, Any], respond: Respond) -> Callable[
 
 @unknown.post("/jobs/{kind}", include_in_schema=False, dependencies=[requires(Scope.SUBMIT)])
 async def refuse_kind(kind: str) -> Response:
-    """Answer for a kind that nobody registered."""
+    """Refuse a kind that is not registered."""
     raise UnknownKind
 
 
 def accepted_job(request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
-    """Return the answer to a submission: 202, or 200 for a job that has ended already."""
+    """Return the response to a submission: 202, or 200 for a job that has already finished."""
     location = path_of(request, f"/jobs/{record.id}")
     return job_answer(request, record, 200 if record.finished else 202, {"Location": location, **headers})
 
 
 def _options_of(request: Request) -> SubmitOptions:
-    """Return what the query says of the job, for the caller's tenant. Raises RequestValidationError."""
+    """Return the options in the query, with the caller's tenant. Raises RequestValidationError."""
     query = request.scope["query_string"]
     chosen = _read_query(QueryParams(query)) if query else SubmitOptions()
     chosen["tenant"] = caller_of(request).tenant

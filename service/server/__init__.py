@@ -1,1 +1,1 @@
-"""The HTTP server: uvicorn, with limits on what a client may cost."""
+"""The HTTP server: uvicorn, with limits on the resources that a client may use."""

@@ -1,4 +1,4 @@
-"""What clients may cost the HTTP server."""
+"""Limits on the resources that clients may use."""
 
 import sys
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ if sys.platform != "win32":
 
 _MANY_FILES = 1 << 20
 _FILES_KEPT = 1_000
-"""Open files that are no client's: Redis, reports. Half of them may be clients that are told to come again later."""
+"""Open files reserved for Redis, reports and the like. Half may be used to tell excess clients to come back later."""
 
 
 @dataclass(frozen=True)
 class WireLimits:
-    """What clients may cost. ``max_refused`` beyond ``max_connections`` are told so, the others are cut off."""
+    """The limits. Beyond ``max_connections``, up to ``max_refused`` clients get a 503; any others are disconnected."""
 
     max_connections: int
     max_refused: int
@@ -27,7 +27,7 @@ class WireLimits:
 
     @classmethod
     def of(cls, settings: ServiceSettings, files: int) -> "WireLimits":
-        """Return the limits for a process that may have so many files open."""
+        """Return the limits for a process that may have ``files`` files open."""
         kept = min(_FILES_KEPT, files // 4)
         return cls(
             max_connections=min(settings.max_connections, files - kept),
@@ -41,7 +41,7 @@ class WireLimits:
 
 
 def raise_open_files() -> int:
-    """Raise this process's limit of open files to the hard limit, and return what it is then."""
+    """Raise this process's limit of open files to the hard limit, and return the new limit."""
     if sys.platform == "win32":
         return _MANY_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

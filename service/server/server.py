@@ -1,7 +1,7 @@
-"""uvicorn's server, which ends the open event streams before it waits for all connections to close.
+"""uvicorn's server, extended to end the open event streams before it waits for all connections to close.
 
-uvicorn tells an application of its end only after the last connection has closed, and an event stream does not close by
-itself. Source: ``uvicorn.Server.shutdown``, 0.54.
+uvicorn notifies the application of a shutdown only after the last connection has closed, but an event stream does not
+close by itself. Source: ``uvicorn.Server.shutdown``, 0.54.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from arqway.service.sse.stream import OpenStreams
 BACKLOG = 2048
 _GRACEFUL_S = 10
 _PATIENCE_S = 1.0
-"""So long a client has to take the end of its stream."""
+"""How long a client has to read the end of its stream."""
 
 
 def server_config(app: ASGIApp, settings: ServiceSettings) -> ServerConfig:
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
     """Serves an application whose lifespan yields its ``OpenStreams`` as ``streams``, if it has any."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, after the requests that are being answered."""
+        """Stop once the current requests have been served."""
         streams: OpenStreams | None = self.lifespan.state.get("streams")
         cutting = asyncio.create_task(self._cut_off(streams.close() if streams else []))
         try:
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
             cutting.cancel()
 
     async def _cut_off(self, scopes: list[Scope]) -> None:
-        """End the connections of those streams whose clients take nothing; they would not close otherwise."""
+        """Abort the connections of streams whose clients do not read; they would never close otherwise."""
         await asyncio.sleep(_PATIENCE_S)
         streams = set(map(id, scopes))
         for connection in list(self.server_state.connections):

@@ -1,7 +1,7 @@
-"""The HTTP/1.1 server below the application: uvicorn's, with limits on what a client may cost before it is served.
+"""The HTTP/1.1 protocol: uvicorn's, with limits on the resources that a client may use before it is served.
 
-uvicorn bounds neither the time nor the size of a request's head, and its keep-alive timer runs only between requests:
-docs/decisions/0015-a-protocol-class-of-our-own.md. ``service.http.middleware.BodyLimit`` bounds the size of a body.
+uvicorn limits neither the time nor the size of a request's head, and its keep-alive timer runs only between requests:
+docs/decisions/0015-a-protocol-class-of-our-own.md. ``service.http.bodies.BodyLimit`` limits the size of a body.
 """
 
 import asyncio
@@ -25,23 +25,23 @@ from arqway.service.server.limits import WireLimits
 logger = logging.getLogger("arqway.service")
 
 _LINGER_S = 2.0
-"""How long a client that was refused may go on sending, so that it reads the answer and not a reset."""
+"""How long a refused client may keep sending, so that it reads the response instead of a connection reset."""
 _FRAMED = 6
-"""Bytes on the wire for one byte of a body at the worst: ``1\\r\\nx\\r\\n``."""
+"""Bytes on the wire for one byte of a body in the worst case: ``1\\r\\nx\\r\\n``."""
 _PIPELINED = 100
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration, and the limits for each connection."""
+    """uvicorn's configuration, with the limits for each connection."""
 
     limits: WireLimits
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. While nothing is being served on it, a complete head must come in time, and then the body.
+    """One connection. While no request is being served, a complete head must arrive in time, and then its body.
 
-    The bytes of a head, of chunks' framing and of trailers are counted as they come, before the parser keeps them; the
-    count is exact, or lower by less than one read, where a read holds the end of one request and the begin of the next.
+    The bytes of heads, chunk framing and trailers are counted as they arrive, before the parser stores them. The count
+    is exact, or too low by less than one read if that read has the end of one request and the beginning of the next.
     """
 
     __slots__ = ("_deaf", "_limits", "_read_bytes", "_send_timer", "_timer", "_unpaid_bytes")
@@ -58,12 +58,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deaf = False
         self._read_bytes = 0
         self._unpaid_bytes = 0
-        """Of this request's head, framing and trailers."""
+        """Bytes of this request's head, framing and trailers."""
         self._timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Await the first request, or turn the client away."""
+        """Wait for the first request, or refuse the client."""
         super().connection_made(transport)
         excess = len(self.connections) - self._limits.max_connections
         if excess <= 0:
@@ -74,14 +74,14 @@ class GuardedProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave nothing behind."""
+        """Cancel all timers and release a waiting response."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._unset_timer()
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and see to it that the client goes on in time and within bounds."""
+        """Parse the data, and enforce the limits on time and size."""
         if self._deaf:
             return
         self._unset_keepalive_if_required()
@@ -99,10 +99,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._await_more()
 
     def _feed(self, data: bytes) -> None:
-        """Parse. A request that asks for another protocol is read again without that wish: HTTP/1.1 is an answer to it.
+        """Parse the data. A request to upgrade is parsed again without its Upgrade header, so HTTP/1.1 serves it.
 
-        The parser takes its body for the other protocol's, and so would lose it. Java's HttpClient asks for HTTP/2 in
-        this way with every first request.
+        The parser would take its body for data of the other protocol, and lose it. Java's HttpClient asks for HTTP/2
+        in this way with every first request.
         """
         try:
             self.parser.feed_data(data)
@@ -131,30 +131,30 @@ class GuardedProtocol(HttpToolsProtocol):
         self.headers = _TRAILERS
 
     def on_message_complete(self) -> None:
-        """Note the end of a request."""
+        """Stop the timer at the end of a request."""
         if not self.parser.should_upgrade():
             self._unset_timer()
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a part of a body."""
+        """Pass on part of a body, discounting the framing that it may account for."""
         self._unpaid_bytes = max(0, self._unpaid_bytes - _FRAMED * len(body))
         super().on_body(body)
 
     def pause_writing(self) -> None:
-        """Hold the answer back until the client has taken what was written, as long as it takes any."""
+        """Pause the response until the client has read what was written, as long as it reads anything at all."""
         super().pause_writing()
         self._await_taking()
 
     def resume_writing(self) -> None:
-        """Go on with the answer."""
+        """Resume the response."""
         super().resume_writing()
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """End a connection on which no further request came."""
+        """Close a connection on which no further request has arrived."""
         self._close()
 
     def _await_taking(self) -> None:
@@ -168,7 +168,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _await_more(self) -> None:
-        """Await what the client owes: the rest of a body or, while it is served nothing, a head."""
+        """Set a timer for what the client must send next: the rest of a body or, while nothing is served, a head."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             self._set_timer(self._limits.header_timeout_s, self._on_late)
@@ -183,16 +183,16 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._unpaid_bytes > 0 and not (cycle and cycle.more_body):
             self._refuse(RequestTimeout(self._limits.header_timeout_s))
         else:
-            self._close()  # it was silent, or goes on with a body that nobody reads
+            self._close()  # it was silent, or is still sending a body that is not read
 
     def _on_late_body(self, cycle: RequestResponseCycle) -> None:
         if self.pipeline:
-            self._await_more()  # it may be late only because we do not read on before its turn
+            self._await_more()  # it may be late only because reading is paused until its turn
         elif not cycle.response_started:
             self._refuse(RequestTimeout(self._limits.body_timeout_s))
 
     def _refuse(self, refusal: HTTPException) -> None:
-        """Read no more of this client. What it asked for before is answered first, and then the connection ends."""
+        """Stop reading from this client. Earlier requests are served first, then the connection is closed."""
         self._deaf = True
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
@@ -200,14 +200,14 @@ class GuardedProtocol(HttpToolsProtocol):
         elif not cycle.more_body:
             cycle.keep_alive = False
         elif cycle.response_started or self.pipeline:
-            self._close()  # it is too late for another answer
+            self._close()  # it is too late for another response
         else:
             cycle.disconnected = True
             cycle.message_event.set()
             self._answer(refusal, cast(Scope, cycle.scope))
 
     def _answer(self, refusal: HTTPException, scope: Scope | None = None) -> None:
-        """Say why, and hang up: first for writing alone, since closing with data unread would destroy the answer."""
+        """Send the refusal and close, first only for writing: closing with unread data would destroy the response."""
         if self.transport.is_closing():
             return
         request_id = request_id_of(scope)
@@ -221,7 +221,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._set_timer(_LINGER_S, self.transport.abort)
 
     def _close(self) -> None:
-        """Close once all that was written is sent, and soon in any case."""
+        """Close once everything written has been sent, or after a short time in any case."""
         self._deaf = True
         self.transport.close()
         self._set_timer(_LINGER_S, self.transport.abort)
@@ -243,7 +243,7 @@ class _Nowhere(list[tuple[bytes, bytes]]):
     """A list that stays empty."""
 
     def append(self, _: tuple[bytes, bytes]) -> None:
-        """Forget it."""
+        """Discard the item."""
 
 
 _TRAILERS = _Nowhere()

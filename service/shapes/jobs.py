@@ -145,27 +145,27 @@ class WaitingView(TypedDict):
 
 
 class JobSelection(BaseModel):
-    """Which jobs: those for which every part that is given holds."""
+    """A selection of jobs. A job must match every field that is given."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: str | None = Field(default=None, max_length=200, description="Their kind", examples=["report.generate"])
-    queue: str | None = Field(default=None, max_length=200, description="The queue that they are in, or were in")
-    tag: str | None = Field(default=None, max_length=128, description="One of their tags", examples=["march"])
-    batch: str | None = Field(default=None, max_length=128, description="The id of their batch")
+    kind: str | None = Field(default=None, max_length=200, description="The kind of job", examples=["report.generate"])
+    queue: str | None = Field(default=None, max_length=200, description="The queue that the job is or was in")
+    tag: str | None = Field(default=None, max_length=128, description="One of the job's tags", examples=["march"])
+    batch: str | None = Field(default=None, max_length=128, description="The id of the job's batch")
     fingerprint: str | None = Field(
-        default=None, max_length=64, description="Of the failure; the last to fail comes first"
+        default=None, max_length=64, description="The fingerprint of the failure; sorts by its time, latest first"
     )
-    created_from: Moment | None = Field(default=None, description="Accepted at this moment or later")
-    created_to: Moment | None = Field(default=None, description="Accepted at this moment or earlier")
+    created_from: Moment | None = Field(default=None, description="Accepted at this time or later")
+    created_to: Moment | None = Field(default=None, description="Accepted at this time or earlier")
 
 
 class ListQuery(JobSelection):
-    """Which jobs, and which page of them."""
+    """A selection of jobs, and a page of it."""
 
-    state: JobState | None = Field(default=None, description="Their state now")
-    limit: int = Field(default=50, ge=1, le=200, description="Jobs on a page, at most")
-    cursor: str | None = Field(default=None, max_length=1000, description="`next` of the page before")
+    state: JobState | None = Field(default=None, description="The current state")
+    limit: int = Field(default=50, ge=1, le=200, description="Maximum number of jobs per page")
+    cursor: str | None = Field(default=None, max_length=1000, description="`next` of the previous page")
 
 
 class JobList(TypedDict):

@@ -1,4 +1,4 @@
-"""The streams of many jobs: all of a tenant, or those of one batch. They go on from a place in the tenant's feed."""
+"""The streams of many jobs: all of a tenant, or those of one batch. They can resume from a place in the feed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,10 +13,10 @@ from arqway.workers.contract.events import FINISHED, batch_topic, order_of
 
 
 class BatchState(NamedTuple):
-    """How a batch is."""
+    """A snapshot of a batch."""
 
     view: dict[str, Any]
-    """``service.shapes.batches.BatchView``."""
+    """A ``service.shapes.batches.BatchView``."""
     finished_ms: int | None
 
 
@@ -24,7 +24,7 @@ ReadBatch = Callable[[], Awaitable[BatchState]]
 
 
 class FeedFrames:
-    """What the stream of a feed sends: the events with these names, or all."""
+    """The frames of a tenant's feed: the events with these names, or all of them."""
 
     def __init__(self, follower: FeedFollower, names: frozenset[str] = frozenset()) -> None:
         self.news = follower.news
@@ -34,22 +34,22 @@ class FeedFrames:
         self._names = names
 
     async def next(self, *, timeout_s: float) -> list[bytes]:
-        """Return what came since the last call."""
+        """Return the frames since the last call."""
         news = await self._follower.next(timeout_s=timeout_s)
         wanted = (told for told in news.events if not self._names or told.event.name in self._names)
         return [*([gap_frame()] if news.gap else []), *map(feed_frame, wanted)]
 
     def heartbeat(self) -> bytes:
-        """Return a comment, and an id: a client that got no event for long need not go on from far back."""
+        """Return a comment and an id, so that a client without recent events need not resume from far back."""
         return _heartbeat(self._follower)
 
 
 class BatchFrames:
-    """What the stream of a batch sends, until the batch has finished.
+    """The frames of a batch's stream, until the batch has finished.
 
     Args:
-        follower: Tells the batch's events.
-        read: Returns how the batch is.
+        follower: Returns the batch's events.
+        read: Returns a snapshot of the batch.
     """
 
     def __init__(self, follower: FeedFollower, read: ReadBatch) -> None:
@@ -59,10 +59,10 @@ class BatchFrames:
         self._follower = follower
         self._read = read
         self._unsure = False
-        """Whether the batch may have finished among events that are gone."""
+        """Whether the event that the batch has finished may be among events that are no longer kept."""
 
     async def next(self, *, timeout_s: float) -> list[bytes]:
-        """Return what came since the last call."""
+        """Return the frames since the last call."""
         news = await self._follower.next(timeout_s=timeout_s)
         frames = [gap_frame()] if news.gap else []
         self._unsure |= news.gap
@@ -74,7 +74,7 @@ class BatchFrames:
         return frames + await self._reassure() if self._unsure else frames
 
     def describe(self, batch: BatchState) -> list[bytes]:
-        """Return how the batch is, and its end if it has ended."""
+        """Return the batch's state and, if it has finished, its final event."""
         place, view = place_id(self._follower.place), batch.view
         frames = [view_frame("batch", view, place)]
         if batch.finished_ms is not None:
@@ -85,7 +85,7 @@ class BatchFrames:
         return frames
 
     def heartbeat(self) -> bytes:
-        """Return a comment and an id, as for all jobs."""
+        """Return a comment and an id, as ``FeedFrames`` does."""
         return _heartbeat(self._follower)
 
     async def _reassure(self) -> list[bytes]:
@@ -106,7 +106,7 @@ def _heartbeat(follower: FeedFollower) -> bytes:
 async def tenant_frames(
     queue: JobQueue, tenant: str, place: FeedPlace | None, names: frozenset[str]
 ) -> AsyncIterator[FeedFrames]:
-    """Give the frames of all jobs of a tenant, from now on or behind a place. Raises StoreUnavailable."""
+    """Yield the frames of all jobs of a tenant, from now on or after a place. Raises StoreUnavailable."""
     async with follow_feed(queue.feed, queue.streams, tenant) as follower:
         if place is not None:
             follower.resume(place)
@@ -117,9 +117,10 @@ async def tenant_frames(
 async def batch_frames(
     queue: JobQueue, tenant: str, batch_id: str, place: FeedPlace | None, read: ReadBatch
 ) -> AsyncIterator[BatchFrames | None]:
-    """Give the frames of a batch, from how it is now or behind a place; None if it has finished and that was told.
+    """Yield the frames of a batch, from its current state on or after a place.
 
-    Raises BatchNotFound or StoreUnavailable.
+    Yields None if the client has already received the event that the batch has finished. Raises BatchNotFound or
+    StoreUnavailable.
     """
     async with follow_feed(queue.feed, queue.streams, tenant, batch_topic(batch_id)) as follower:
         batch = await read()
@@ -135,6 +136,6 @@ async def batch_frames(
 
 
 async def _is_ahead(follower: FeedFollower, place: FeedPlace, finished_ms: int) -> bool:
-    """Tell whether the end of a finished batch is behind a place: by the feed or, where that is gone, by the time."""
+    """Return whether a batch's final event comes after a place: by the feed or, where that is trimmed, by time."""
     found, cut = await follower.finds(FINISHED, place)
     return found or (cut and order_of(place.entry_id)[0] <= finished_ms)

@@ -1,4 +1,4 @@
-"""Events as the bytes of an event stream. Those that many listeners get are written once, and kept for the others."""
+"""Events encoded for an event stream. Events that many clients receive are encoded once and cached."""
 
 import json
 import re
@@ -14,48 +14,48 @@ from arqway.workers.contract.states import JobState
 from arqway.workers.contract.view import job_view, timestamp
 
 OPENING = b"retry: 2000\n: open\n\n"
-"""Shows at once that the stream is open; whoever loses it is to ask again after 2 s."""
+"""Shows at once that the stream is open, and has clients that lose it reconnect after 2 s."""
 BEAT = b": heartbeat\n"
 HEARTBEAT = BEAT + b"\n"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _KEPT, _ENDS_KEPT = 256, 8
-"""Few: those who share an event get it at about the same time, and a result may be large."""
+"""Cache sizes. They are small: clients receive the same event at about the same time, and a result may be large."""
 
 
 def frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
-    """Return one event. Name and id are ours, and have no line ends; those of the data arrive as newlines."""
+    """Encode one event. Name and id are ours and have no line breaks; those in the data arrive as newlines."""
     id_line = b"" if event_id is None else b"id: %b\n" % event_id.encode()
     lines = b"\ndata: ".join(_LINE_END.split(data))
     return b"%bevent: %b\ndata: %b\n\n" % (id_line, name.encode(), lines)
 
 
 def id_frame(event_id: str, comment: bytes = b"") -> bytes:
-    """Return what only moves the client's last event id on. Source: the standard's "dispatch the event", step 2."""
+    """Return a frame that only advances the client's last event id. Source: "dispatch the event", step 2."""
     return b"%bid: %b\n\n" % (comment, event_id.encode())
 
 
 @lru_cache(maxsize=_KEPT)
 def job_frame(event: JobEvent) -> bytes:
-    """Return an event for listeners to its job, known there by the id in the job's own stream."""
+    """Encode an event for the stream of its job, where its id is the one in the job's own Redis stream."""
     return frame(event.name, _data_of(event), event.id)
 
 
 @lru_cache(maxsize=_KEPT)
 def feed_frame(told: FeedEvent) -> bytes:
-    """Return an event for listeners to a feed, known there by its place in it."""
+    """Encode an event for the stream of a feed, where its id is its place in the feed."""
     return frame(told.event.name, _data_of(told.event), f"{told.entry_id}.{told.line}")
 
 
 @lru_cache(maxsize=_ENDS_KEPT)
 def end_frame(record: JobRecord, event_id: str, *, operator: bool) -> bytes:
-    """Return the last event of a job: all of it, as it has ended."""
+    """Encode the last event of a job: the finished job as a whole."""
     return frame(record.state.value, to_json(job_view(record, operator=operator)), event_id)
 
 
 def submitted_frame(record: JobRecord, event_id: str) -> bytes:
-    """Return the submission, which stands in no job's stream.
+    """Encode the submission of a job, which its Redis stream does not hold.
 
-    What is due later than it was accepted was scheduled; of a job that was retried the record does not say so any more.
+    A job that is due later than it was accepted was scheduled; the record of a retried job no longer shows this.
     """
     retried = record.state is JobState.RETRYING or any(past.outcome == "failed" for past in record.attempts)
     late = record.due_ms > record.created_ms and not retried
@@ -65,17 +65,17 @@ def submitted_frame(record: JobRecord, event_id: str) -> bytes:
 
 
 def gap_frame(event_id: str | None = None) -> bytes:
-    """Return what tells that events before those that follow are no longer kept."""
+    """Encode a notice that events before the following ones are no longer kept."""
     return frame("gap", b"{}", event_id)
 
 
 def view_frame(name: str, view: Mapping[str, Any], event_id: str) -> bytes:
-    """Return an event whose data is a view."""
+    """Encode an event whose data is a view."""
     return frame(name, to_json(view), event_id)
 
 
 def _data_of(event: JobEvent) -> bytes:
-    """Return the data: JSON that was written by a script or a worker goes on as it is."""
+    """Return the event's data. JSON that was written by a script or a worker is passed through unparsed."""
     job_id, at = json.dumps(event.job_id), timestamp(event.at_ms)
     if event.name == FINISHED:
         return f'{{"id":{job_id},"at":"{at}",{event.data_json[1:]}'.encode()

@@ -1,4 +1,4 @@
-"""The stream of one job: how it was submitted, what happened and happens to it, and all of it at its end."""
+"""The stream of one job: its submission, its past and new events, and finally the finished job."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,11 +12,11 @@ from arqway.workers.contract.events import START
 
 
 class JobFrames:
-    """What the stream of a job sends.
+    """The frames of a job's stream.
 
     Args:
-        follower: Tells the job's events.
-        operator: Whether the job's end is told to an operator.
+        follower: Returns the job's events.
+        operator: Whether the client is an operator, who sees more of a failure.
     """
 
     def __init__(self, follower: JobFollower, *, operator: bool) -> None:
@@ -27,7 +27,7 @@ class JobFrames:
         self._operator = operator
 
     async def next(self, *, timeout_s: float) -> list[bytes]:
-        """Return what came since the last call."""
+        """Return the frames since the last call."""
         try:
             return self.write(await self._follower.next(timeout_s=timeout_s))
         except JobNotFound:  # its record was deleted
@@ -35,7 +35,7 @@ class JobFrames:
             return []
 
     def write(self, news: JobNews) -> list[bytes]:
-        """Return the frames of what the follower tells. The job itself stands for the event that ends it."""
+        """Encode events from the follower. The finished job takes the place of its final event."""
         frames = [gap_frame()] if news.gap else []
         frames += [job_frame(event) for event in news.events if not event.ends]
         if news.end is not None:
@@ -52,7 +52,7 @@ class JobFrames:
 async def job_frames(
     queue: JobQueue, caller: Caller, job_id: str, after: str | None
 ) -> AsyncIterator[JobFrames | None]:
-    """Give the frames of a job, from its submission on or behind an event; None if nothing follows that.
+    """Yield the frames of a job, from its submission on or after an event; None if nothing follows that event.
 
     Raises JobNotFound, also for another tenant's job, or StoreUnavailable.
     """

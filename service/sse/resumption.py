@@ -1,4 +1,4 @@
-"""Where a client left a stream: the header Last-Event-ID or, for clients that cannot send it, a query parameter."""
+"""Where a client left off: the Last-Event-ID header or, for clients that cannot send it, a query parameter."""
 
 import re
 from typing import Annotated
@@ -14,8 +14,8 @@ _JOB_EVENT = re.compile(_ENTRY)
 _FEED_PLACE = re.compile(rf"({_ENTRY})(?:\.({_LINE}))?")
 _NUMBERS = 1 << 64
 
-_MEANING = "Id of the last event that was received: the stream goes on behind it"
-_GIVEN_TWICE = f"{_MEANING}; the header goes before it"
+_MEANING = "Id of the last event that was received; the stream continues after it"
+_GIVEN_TWICE = f"{_MEANING}. The header takes precedence"
 _JOB_PATTERN, _FEED_PATTERN = f"^({_ENTRY})?$", rf"^({_ENTRY}(\.{_LINE})?)?$"
 JobEventHeader = Annotated[
     str | None, Header(alias="Last-Event-ID", description=_MEANING, json_schema_extra={"pattern": _JOB_PATTERN})
@@ -32,13 +32,13 @@ FeedPlaceQuery = Annotated[
 
 
 def job_event_id(header: str | None, query: str | None) -> str | None:
-    """Return the id of an event of a job's stream, given as a header or in the address. Raises InvalidEventId."""
+    """Return an event id of a job's stream, from the header or the query. Raises InvalidEventId."""
     given = _given(header, query, _JOB_EVENT)
     return None if given is None else _checked(given[0])
 
 
 def feed_place(header: str | None, query: str | None) -> FeedPlace | None:
-    """Return a place in a feed, given as a header or in the address. Raises InvalidEventId."""
+    """Return a place in a feed, from the header or the query. Raises InvalidEventId."""
     given = _given(header, query, _FEED_PLACE)
     if given is None:
         return None
@@ -46,14 +46,14 @@ def feed_place(header: str | None, query: str | None) -> FeedPlace | None:
 
 
 def place_id(place: FeedPlace) -> str:
-    """Return the event id that ``feed_place`` reads."""
+    """Return the event id of a place, which ``feed_place`` can read back."""
     return place.entry_id if place.line is None else f"{place.entry_id}.{place.line}"
 
 
 def _given(header: str | None, query: str | None, form: re.Pattern[str]) -> re.Match[str] | None:
-    """Return the header, which a browser sets as it reconnects, or else what stands in the address. Empty is absent.
+    """Return the header, which browsers set when they reconnect, or else the query parameter. Empty means absent.
 
-    Raises InvalidEventId, also for the one that does not count.
+    Raises InvalidEventId if either of them is malformed.
     """
     found = [form.fullmatch(one) for one in (header, query) if one]
     if None in found:
@@ -62,7 +62,7 @@ def _given(header: str | None, query: str | None, form: re.Pattern[str]) -> re.M
 
 
 def _checked(entry_id: str) -> str:
-    """Return the id as Redis writes it."""
+    """Return the id in the form that Redis uses. Raises InvalidEventId if a number is out of range."""
     numbers = [int(part) for part in entry_id.split("-")]
     if max(numbers) >= _NUMBERS:
         raise InvalidEventId

@@ -1,4 +1,4 @@
-"""Sending an event stream: raw ASGI, since each event is paid for by each of its listeners."""
+"""Sends event streams. It is raw ASGI, since any cost per event is multiplied by the number of listeners."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -19,32 +19,32 @@ MEDIA_TYPE = "text/event-stream"
 _HEADERS = (
     (b"content-type", MEDIA_TYPE.encode()),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx's, else it would hold events back
+    (b"x-accel-buffering", b"no"),  # keeps nginx from buffering events
 )
 _WRITE_BYTES = 65_536
 
 
 class Frames(Protocol):
-    """What one stream sends."""
+    """The source of what one stream sends."""
 
     news: Subscription
-    """Its ``end`` ends the stream."""
+    """Calling its ``end`` ends the stream."""
     first: list[bytes]
     ended: bool
-    """Whether nothing follows what ``first`` or ``next`` gave."""
+    """Whether nothing follows the frames that ``first`` or ``next`` returned."""
 
     async def next(self, *, timeout_s: float) -> list[bytes]:
-        """Return what is to be sent, at the latest after ``timeout_s``."""
+        """Return the next frames to send, possibly none; after ``timeout_s`` at the latest."""
 
     def heartbeat(self) -> bytes:
-        """Return what is to be sent from time to time."""
+        """Return a frame that keeps an idle connection open."""
 
 
 class OpenStreams:
-    """The event streams that this process has open.
+    """The event streams that are open in this process.
 
     Args:
-        settings: How many there may be, and how often each says something.
+        settings: Limit their number, and set the interval of their heartbeats.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -54,14 +54,14 @@ class OpenStreams:
         self._open: set[EventStream] = set()
         self.closed = False
         self.turn = asyncio.Lock()
-        """To be held by a stream that asks Redis for itself alone, so that many do not each take a connection."""
+        """Held by a stream while it reads from Redis for itself, so that many streams do not each take a connection."""
 
     def __len__(self) -> int:
         return len(self._open)
 
     @contextmanager
     def place(self, stream: "EventStream") -> Iterator[None]:
-        """Count the stream among the open ones inside the block. Raises TooManyStreams."""
+        """Count the stream as open inside the block. Raises TooManyStreams."""
         if len(self._open) >= self._max:
             raise TooManyStreams
         self._open.add(stream)
@@ -71,25 +71,25 @@ class OpenStreams:
             self._open.discard(stream)
 
     def close(self) -> list[Scope]:
-        """End all streams, and those that will be opened; return the scopes of those that are open."""
+        """End all streams, including any opened later, and return the scopes of those that are open."""
         self.closed = True
         for stream in self._open:
             stream.end()
         return [stream.scope for stream in self._open]
 
     def next_heartbeat_s(self) -> float:
-        """Return when a stream's next heartbeat is due, from now: streams opened together do not beat together."""
+        """Return the seconds until a stream's next heartbeat, with jitter: streams opened together then spread out."""
         return self._random(self._heartbeat_s * 0.75, self._heartbeat_s)
 
 
 class EventStream(Response):
-    """The answer to a request for events.
+    """The response to a request for events.
 
     Args:
-        streams: Where to be counted.
-        source: Gives what to send; None: there is nothing more, a 204, which keeps a browser from asking again. What
-            it raises is the answer.
-        admitted: Tells whether the client may still listen.
+        streams: Where the stream is counted.
+        source: Yields the frames to send, or None if there is nothing more: a 204, which keeps a browser from
+            reconnecting. An error that it raises becomes the response.
+        admitted: Returns whether the client may still listen.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class EventStream(Response):
         self._news: Subscription | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Send the response."""
         self.scope = scope
         try:
             with self._streams.place(self):
@@ -114,7 +114,7 @@ class EventStream(Response):
                     await self._answer(frames, receive, send)
         except KNOWN as error:
             if self._news is not None:
-                raise  # the answer has begun: only cutting the connection tells the client
+                raise  # the response has begun, so cutting the connection is the only way to signal it
             await problem_of(error)(scope, receive, send)
 
     async def _answer(self, frames: Frames | None, receive: Receive, send: Send) -> None:
@@ -152,7 +152,7 @@ class EventStream(Response):
 
 
 async def _watch(receive: Receive, news: Subscription) -> None:
-    """End the stream when its client is gone."""
+    """End the stream once its client has disconnected."""
     try:
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -161,7 +161,7 @@ async def _watch(receive: Receive, news: Subscription) -> None:
 
 
 async def _send(frames: Iterable[bytes], send: Send) -> None:
-    """Send frames in few writes, but no large ones: what a client does not take is kept in memory a write at a time."""
+    """Send frames in few writes, none of them large: a write that the client does not read is held in memory."""
     for body in _joined(frames):
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
