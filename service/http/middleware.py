@@ -78,8 +78,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._root_path:
-            scope["root_path"] = self._root_path
+        scope["root_path"] = self._root_path or scope.get("root_path", "")
         request_id = request_id_of(scope)
         bind(request_id=request_id)
         scope["request_id"] = request_id
