@@ -1,4 +1,4 @@
-"""What arq's worker does around each job of its queues: it calls hooks, and counts how jobs end."""
+"""What arq's worker does around each job of its queues: call hooks, and count outcomes."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ Hook = Callable[[dict[Any, Any]], Awaitable[Any]]
 
 
 class Counters(Observer):
-    """Counts in arq's attributes ``jobs_complete``, ``jobs_retried`` and ``jobs_failed``."""
+    """Keeps arq's counters ``jobs_complete``, ``jobs_retried`` and ``jobs_failed``."""
 
     def __init__(self, worker: Worker, queues: Collection[str]) -> None:
         self._worker = worker
@@ -41,7 +41,7 @@ class Counters(Observer):
 class Hooks(Observer):
     """Calls ``on_job_start``, ``on_job_end`` and ``after_job_end``, each with the attempt's own ``ctx``.
 
-    An exception in a hook is logged; it harms neither the job nor the worker.
+    An exception in a hook is logged; it affects neither the job nor the worker.
     """
 
     def __init__(self, worker: Worker, queues: Collection[str]) -> None:
@@ -65,7 +65,7 @@ class Hooks(Observer):
             task.add_done_callback(self._after.discard)
 
     async def finished(self) -> None:
-        """Return when every hook has."""
+        """Wait until every hook has returned."""
         while self._after:
             await asyncio.wait(self._after)
 

@@ -1,4 +1,4 @@
-"""What the catalogue holds of a finished report; apart from ``catalogue.py``, so that it needs no database driver."""
+"""A catalogue entry; kept apart from ``catalogue.py`` so that it needs no database driver."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueEntry:
-    """A finished report: where its file is and what it is like."""
+    """A finished report: where its file is, and its properties."""
 
     user_id: int
     version: int

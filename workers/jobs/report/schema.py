@@ -1,6 +1,6 @@
 """The tables of the report job: ``orders`` (the data set), ``datasets`` (what was loaded), ``reports`` (what was made).
 
-Money is kept as whole cents, so that a sum in SQL is exact on every database.
+Money is stored in whole cents, so that a sum in SQL is exact on every database.
 """
 
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment that comes back with its time zone, from SQLite as well, which stores none."""
+    """A moment that keeps its time zone, even on SQLite, which stores none."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -37,7 +37,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
-row_id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in a column typed INTEGER
+row_id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows automatically only in INTEGER columns
 
 orders = Table(
     "orders",

@@ -1,4 +1,4 @@
-"""Settings of the report job, read from ``ARQWAY_REPORT_*`` and ``ARQWAY_HOME`` when an instance is made."""
+"""Settings of the report job, read from ``ARQWAY_REPORT_*`` and ``ARQWAY_HOME`` when an instance is created."""
 
 from pathlib import Path
 from typing import Any
