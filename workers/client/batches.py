@@ -84,7 +84,7 @@ class Batches:
         """Accept the jobs of a batch in one script: all or none if ``atomic``, otherwise each that can be accepted.
 
         Raises:
-            BatchRefused: An item of an atomic batch cannot be accepted, or no item of any other batch can.
+            BatchRefused: Some item of an atomic batch, or every item of any other batch, cannot be accepted.
             IdempotencyMismatch, IdempotencyHeld: As for ``JobQueue.submit_json``.
             StoreUnavailable: Redis is away. The batch as a whole may or may not have been accepted.
         """

@@ -34,7 +34,7 @@ class Unconvertible(NamedTuple):
 
 @dataclass
 class Conversion:
-    """What a conversion did or, in a dry run, would have done."""
+    """What was done or, in a dry run, would have been done."""
 
     converted: int = 0
     already_json: int = 0
@@ -136,10 +136,10 @@ def _written(function: str, found: dict[str, Any]) -> bytes:
     raise NotJson("text, a number or nesting that JSON cannot carry", function)
 
 
-class _Stranger:
+class _Placeholder:
     """Stands in for anything that a pickle names: accepts all that the pickle does to it, and does nothing."""
 
-    def __new__(cls, *_: Any, **__: Any) -> "_Stranger":
+    def __new__(cls, *_: Any, **__: Any) -> "_Placeholder":
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -157,7 +157,7 @@ class _Stranger:
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        return type(global_name, (_Stranger,), {"__module__": module_name})
+        return type(global_name, (_Placeholder,), {"__module__": module_name})
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The event feed: job events as they happen, for any number of listeners over one connection to Redis.
 
-Reading starts at the end of a feed when its first listener arrives. Earlier events, and those lost while Redis was away
-or a listener was too slow, each listener looks up by itself: ``workers.client.following``.
+Reading starts at the end of a feed when its first listener arrives. Each listener looks up by itself what happened
+before, and what it missed while Redis was away or it was too slow: ``workers.client.following``.
 """
 
 import asyncio

@@ -126,7 +126,7 @@ class Queues:
         return min(max(1, round(too_many / view.out_rate)), 3600) if view.out_rate > 0 else _WAIT_S
 
     def _refresh(self) -> None:
-        """Read figures that are older than a second again, in the background."""
+        """Refresh figures that are older than a second, in the background."""
         if self._reading is None and monotonic() - self._read_at_s >= _FRESH_S:
             self._reading = asyncio.create_task(self._read_in_background())
 

@@ -66,7 +66,7 @@ class SubmitOptions(TypedDict, total=False):
     deadline: datetime | None
     """No attempt starts or continues after this moment, which needs a time zone."""
     callback_url: str | None
-    """Notified when the job ends: ``docs/webhooks.md``."""
+    """The URL to notify when the job ends: ``docs/webhooks.md``."""
     tenant: str | None
     """The tenant that owns the job; ``default`` if omitted."""
     batch: str | None

@@ -218,12 +218,12 @@ class SyncJobQueue:
         if self._finalizer is not None:
             self._finalizer.detach()
         if self._background is not None:
-            _of_parents.append(self._background)
+            _parent_backgrounds.append(self._background)
         self._start_afresh()
 
 
 _instances: weakref.WeakSet[SyncJobQueue] = weakref.WeakSet()
-_of_parents: list[_Background] = []
+_parent_backgrounds: list[_Background] = []
 """Kept alive so that nothing of theirs is closed: their sockets are also the parent process's."""
 
 

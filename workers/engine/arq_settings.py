@@ -1,7 +1,7 @@
 """A stock arq ``WorkerSettings``, found by name and run unchanged by ``JobWorker``.
 
-As arq's own ``get_kwargs`` has it, what counts are the attributes of a class or an object, or the items of a dict, that
-are arguments of ``arq.worker.Worker``. Source: arq 0.28, ``worker.py`` ``get_kwargs`` and ``cli.py``.
+As in arq's own ``get_kwargs``, what counts are the attributes of a class or an object, or the items of a dict, that are
+arguments of ``arq.worker.Worker``. Source: arq 0.28, ``worker.py`` ``get_kwargs`` and ``cli.py``.
 """
 
 import json
@@ -27,7 +27,7 @@ from arqway.workers.settings import Settings
 _ARQ_MAX_JOBS = 10
 """How many jobs arq runs at a time by default."""
 _PROBE = {"t": 1, "f": "probe", "a": [1, "one"], "k": {"b": None}, "et": 1}
-_OF_OTHERS = ("<frozen ", importlib_file, f"{Path(__file__).parents[2]}/", f"{Path(arq.worker.__file__).parent}/")
+_NOT_USER_CODE = ("<frozen ", importlib_file, f"{Path(__file__).parents[2]}/", f"{Path(arq.worker.__file__).parent}/")
 """Paths of code that is neither the user's nor called by it: importlib, Arqway and arq."""
 _POOL_NAMES = {"db": "database", "path": "unix_socket_path"}
 """Arguments of redis-py's connections that ``RedisSettings`` names differently."""
@@ -49,7 +49,7 @@ def arq_worker(name: str, settings: Settings, worker_id: str | None = None) -> J
     Raises:
         ConfigurationError: They do not exist, arq would not accept them, or their serializers are not JSON. One line.
     """
-    with _told_in_one_line(name):
+    with _errors_in_one_line(name):
         found = _find(name)
         takes = isinstance(found, dict) or hasattr(found, "__dict__")
         options: dict[str, Any] = {**arq.worker.get_kwargs(found)} if takes else {}
@@ -100,7 +100,7 @@ def _find(name: str) -> Any:
 
 
 @contextmanager
-def _told_in_one_line(name: str) -> Iterator[None]:
+def _errors_in_one_line(name: str) -> Iterator[None]:
     """Turn anything the user's module raises into a ConfigurationError with file, line and, last, the cause."""
     try:
         yield
@@ -116,7 +116,9 @@ def _told_in_one_line(name: str) -> Iterator[None]:
 
 def _place(error: BaseException) -> str:
     """Return the innermost place in the user's own code: in the current folder, or in the folder of their module."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OF_OTHERS)]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_NOT_USER_CODE)
+    ]
     folders = tuple(f"{folder}/" for folder in (Path.cwd(), *(Path(frame.filename).parent for frame in frames[:1])))
     own = [frame for frame in frames if frame.filename.startswith(folders)]
     return f"{_shown(own[-1].filename)}:{own[-1].lineno}: " if own else ""

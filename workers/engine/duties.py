@@ -37,8 +37,8 @@ async def duties_of(
 
     Args:
         worker: Its executor, store and pool are open.
-        slots: All that it fills, those of its jobs first.
-        kinds: All that it runs.
+        slots: All slots that it fills, those of its own jobs first.
+        kinds: All kinds that it runs.
 
     Yields:
         Tasks that end only if a duty keeps failing, with DutyError.
@@ -60,21 +60,21 @@ async def duties_of(
         queues = [queue for each in slots for queue in each.queues]
         heartbeat = Heartbeat(worker, vitals, queues=queues, kinds=kinds)
         leases = LeaseKeeper(executor, lease_s=settings.lease_s, stalled=vitals.stalled)
-        beside: dict[str, Duty] = {"loop watch": watch.run}
+        side_duties: dict[str, Duty] = {"loop watch": watch.run}
         if settings.worker_health_port is not None:
             listener = stack.enter_context(listen(settings.worker_health_host, settings.worker_health_port))
-            beside["health port"] = HealthPort(vitals, listener).run
+            side_duties["health port"] = HealthPort(vitals, listener).run
 
         @asynccontextmanager
-        async def open_beside(redis: ArqRedis) -> AsyncIterator[Mapping[str, Duty]]:
+        async def open_side_duties(redis: ArqRedis) -> AsyncIterator[Mapping[str, Duty]]:
             fleet = Fleet(redis)
             beating = {"leases": partial(leases.run, JobStore(redis)), "heartbeat": partial(heartbeat.run, fleet)}
             try:
-                yield {**beating, **beside}
+                yield {**beating, **side_duties}
             finally:
                 await heartbeat.farewell(fleet)
 
-        side = await stack.enter_async_context(SideThread(worker.pool, open_beside))
+        side = await stack.enter_async_context(SideThread(worker.pool, open_side_duties))
         tasks = await stack.enter_async_context(supervised(own))
         side_task = asyncio.create_task(side.watch())
         stack.push_async_callback(end, [side_task])

@@ -35,8 +35,8 @@ class Heartbeat:
     Args:
         worker: Read from the side thread.
         vitals: Updated with each beat that Redis accepts.
-        queues: All that it serves.
-        kinds: All that it runs.
+        queues: All queues that it serves.
+        kinds: All kinds that it runs.
     """
 
     def __init__(self, worker: "JobWorker", vitals: Vitals, *, queues: Collection[str], kinds: Collection[str]) -> None:

@@ -58,7 +58,7 @@ class Hooks(Observer):
         await self._call(self._worker.on_job_end, attempt)
 
     def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """Call ``after_job_end``, in a task of its own; like arq, not for a job that was refused before it ran."""
+        """Call ``after_job_end`` in a task of its own; like arq, not for a job that was refused before it ran."""
         if self._worker.after_job_end is not None and attempt.begun:
             task = asyncio.create_task(self._call(self._worker.after_job_end, attempt))
             self._after.add(task)

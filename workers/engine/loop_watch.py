@@ -36,7 +36,10 @@ class LoopWatch:
 
     @property
     def blocked_s(self) -> float:
-        """Time since the loop last turned, beyond the usual interval. Safe to read from any thread, like everything here."""
+        """Time since the loop last turned, beyond the usual interval.
+
+        Safe to read from any thread, like everything in this class.
+        """
         return max(0.0, time.monotonic() - self._turned_at_s - _TURN_S)
 
     @property

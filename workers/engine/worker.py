@@ -54,7 +54,7 @@ class JobWorker(Worker):
         functions: arq's own functions, as for ``arq.worker.Worker``.
         registry: Jobs defined with ``@job``. Jobs of kinds in neither are parked for other workers.
         settings: Where Redis is, which queues to serve, and the limits; read from the environment by default.
-        worker_id: Identifies this process in records; must be new. By default host, pid and a random part.
+        worker_id: Identifies this process in records; never reuse one. By default host, pid and a random part.
         arq_options: As for ``arq.worker.Worker``; they take precedence over ``settings``.
     """
 
@@ -194,7 +194,7 @@ class JobWorker(Worker):
         )
 
     async def _serve(self, intake: Intake, duties: Sequence["asyncio.Task[NoReturn]"]) -> None:
-        """Claim and run jobs until told to stop, then drain. Ends, too, when a duty or the intake ends."""
+        """Claim and run jobs until told to stop, then drain. Also ends when a duty or the intake does."""
         claiming = asyncio.create_task(intake.run())
         try:
             done, _ = await asyncio.wait([claiming, *duties], return_when=asyncio.FIRST_COMPLETED)

@@ -173,7 +173,7 @@ class EmbeddedServer:
                 process_group=0,  # Ctrl-C reaches only the owner, which stops the server last
             )
         if not self._await_answer():
-            raise ConfigurationError(f"the server did not start: {self._last_words()}")
+            raise ConfigurationError(f"the server did not start: {self._last_log_line()}")
 
     def _options(self) -> list[str]:
         options = {
@@ -238,7 +238,7 @@ class EmbeddedServer:
     def _pid(self) -> int | None:
         return _read_pid(self._pid_file)
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return f"{lines[-1] if lines else 'it said nothing'} ({self._log})"
 

@@ -1,6 +1,6 @@
 """The supervisor: starts processes, watches them, and restarts those that die.
 
-It runs none of their code, so whatever kills one of them does not kill it; nor do they outlive it.
+It runs none of their code, so whatever kills one of them spares the supervisor; nor do they outlive it.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ class Supervisor:
         self._care: set[asyncio.Task[None]] = set()
         self._stopping = self._hurried = False
         self._hurried_twice = asyncio.Event()
-        self._hopeless: asyncio.Queue[str] = asyncio.Queue()
+        self._failures: asyncio.Queue[str] = asyncio.Queue()
         self._done = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -135,7 +135,7 @@ class Supervisor:
 
     async def failure(self) -> str:
         """Wait until it is pointless to continue, as a process keeps dying; return why, in one line."""
-        return await self._hopeless.get()
+        return await self._failures.get()
 
     async def done(self) -> None:
         """Return once every process has done its work; never, if there are parts whose work has no end."""
@@ -149,7 +149,7 @@ class Supervisor:
         if self._stopping:
             return
         for place in [kept for kept in self._places if kept.farewell is None]:
-            self._see_off(place)
+            self._retire(place)
             self._add(_Place(place.part, place.start), None if place.part.overlap else place)
 
     def hurry(self) -> None:
@@ -181,8 +181,8 @@ class Supervisor:
                 if all(other.done for other in self._places):
                     self._done.set()
                 return
-            if (reason := self._despair(place, code)) is not None:
-                self._hopeless.put_nowait(reason)
+            if (reason := self._reason_to_give_up(place, code)) is not None:
+                self._failures.put_nowait(reason)
                 return
             if lived_s >= _AT_ONCE_S:
                 backoff.reset()
@@ -195,7 +195,7 @@ class Supervisor:
             async with asyncio.timeout(wait_s):
                 await place.leaving.wait()
 
-    def _despair(self, place: _Place, code: int) -> str | None:
+    def _reason_to_give_up(self, place: _Place, code: int) -> str | None:
         part = place.part
         if all(other.misconfigured for other in self._places if other.part is part and other.farewell is None):
             reason = f"every start of the {part.name} has ended with exit code {code}, which no other start can mend"
@@ -219,7 +219,7 @@ class Supervisor:
         code = await place.process.wait()
         if code != 0:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(place.process.pid, SIGKILL)  # and its own children
+                os.killpg(place.process.pid, SIGKILL)  # kills the children it left
             self._take_care(place)
         return code
 
@@ -254,7 +254,7 @@ class Supervisor:
         self._care.add(task)
         task.add_done_callback(self._care.discard)
 
-    def _see_off(self, place: _Place) -> "asyncio.Task[None]":
+    def _retire(self, place: _Place) -> "asyncio.Task[None]":
         """Ask the process of a place to stop; return a task that waits for that, and kills it if it takes too long."""
         if place.farewell is None:
             place.leaving.set()
@@ -276,7 +276,7 @@ class Supervisor:
     async def _stop(self) -> None:
         """Ask every process to stop, wait, and kill those that do not."""
         self._stopping = True
-        await asyncio.gather(*map(self._see_off, self._places))
+        await asyncio.gather(*map(self._retire, self._places))
         await self._finish_care()
         os.close(self._lifeline)
         os.close(self._lifeline_held)

@@ -29,8 +29,8 @@ class OrderBook:
         """Load the data set unless the database has it; return whether this call did.
 
         One transaction, which starts by writing the marker. Of several concurrent loaders, one writes it; the others
-        wait for that row, find it taken once the winner has committed, and load nothing. If the winner dies, so does its
-        marker.
+        wait for that row, find it taken once the winner has committed, and load nothing. If the winner dies, its
+        marker is gone, too.
         """
         async with self.engine.begin() as connection:
             marker = insert_if_absent(connection.dialect.name, schema.datasets)

@@ -22,17 +22,17 @@ from sqlalchemy import (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment that keeps its time zone, even on SQLite, which stores none."""
+    """A datetime that keeps its time zone, even on SQLite, which stores none."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store every moment in UTC."""
+        """Store every datetime in UTC."""
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Read a moment without a zone as UTC."""
+        """Read a datetime without a time zone as UTC."""
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
