@@ -51,7 +51,7 @@ class ReportStore:
     objects: "ObjectStore"
 
     async def put(self, name: str, content: bytes) -> None:
-        """Store a file, replacing any of the same name. Atomic: a local one is written in a temporary place and renamed."""
+        """Store a file, replacing any of the same name. Atomic: a local one is written next to it and renamed."""
         await self.objects.put_async(name, content)
 
     async def head(self, name: str) -> StoredFile | None:
