@@ -1,7 +1,8 @@
-"""What programs beside Redis use: the HTTP service, scripts, other web apps, and jobs that submit jobs.
+"""The client API, for programs that reach Redis: the HTTP service, scripts, other web apps, and jobs that submit jobs.
 
-Read ``queue`` first: ``JobQueue`` submits, reads, waits, cancels and retries; ``SyncJobQueue`` does so for code without
-an event loop. ``Batches``, ``Listing``, ``DeadLetters``, ``Queues`` and ``EventFeed`` do what their names say.
+Read ``queue`` first: ``JobQueue`` submits, reads, waits for, cancels and retries jobs; ``SyncJobQueue`` does the same
+for code without an event loop. ``Batches``, ``Listing``, ``DeadLetters``, ``Queues`` and ``EventFeed`` each do what
+they name.
 """
 
 from arqway.workers.client.after_commit import PendingJob

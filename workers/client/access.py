@@ -1,4 +1,4 @@
-"""``Access``: all that says who may do what, over connections of its own."""
+"""``Access``: API keys, rate limits and the audit log, over connections of their own."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Access(NamedTuple):
-    """Keys, limits, and the log of what operators did. Safe to share between tasks of one event loop."""
+    """API keys, rate limits, and the log of operators' actions. Safe to share between tasks of one event loop."""
 
     keys: ApiKeys
     limits: RateLimits
@@ -33,12 +33,12 @@ class Access(NamedTuple):
 
 @asynccontextmanager
 async def open_access(settings: Settings) -> AsyncIterator[Access]:
-    """Give an ``Access`` on ``settings.redis_url``; it connects when first used, and is closed afterwards."""
+    """Open an ``Access`` on ``settings.redis_url``. It connects on first use and is closed on exit."""
     if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
     redis = open_redis(settings.redis_url.get_secret_value())
-    # A connection of its own, since limits are asked with every request: a pool first makes sure that one it lends is
-    # still good, which takes a turn of the event loop.
+    # Every request checks its rate limits, so these have a connection of their own: a pool first makes sure that the
+    # connection it lends is still good, which takes a turn of the event loop.
     lane = redis.client()
     try:
         yield Access(ApiKeys(redis), RateLimits(lane), AuditLog(redis))

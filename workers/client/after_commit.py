@@ -1,6 +1,6 @@
-"""Submitting a job when a transaction of SQLAlchemy commits, and never when it rolls back.
+"""Submit a job when a SQLAlchemy transaction commits, and never if it rolls back.
 
-SQLAlchemy is imported only once a session was given; it is no dependency of this package.
+SQLAlchemy is imported only when a session is passed in; it is not a dependency of this package.
 """
 
 import asyncio
@@ -27,35 +27,35 @@ else:
 logger = logging.getLogger("arqway.workers.client")
 
 _PATIENCE_S = 30.0
-"""How long a committed job is submitted again and again while Redis is away."""
+"""How long to keep trying to submit a committed job while Redis is away."""
 _CLOSE_S = 5.0
-"""How long closing a client waits for jobs that are on their way."""
+"""How long closing a client waits for submissions in flight."""
 _KEY = "arqway.after_commit"
 
 
 @dataclass(eq=False, slots=True)
 class PendingJob:
-    """A job that is submitted once a transaction has committed. Until then it exists nowhere but in this process.
+    """A job that will be submitted once its transaction commits. Until then it exists only in this process.
 
-    ``state`` moves from ``waiting`` (for the commit) to ``dropped`` (rolled back: never sent), or to ``sending`` and on
-    to ``accepted`` or ``lost`` (committed, but the job was not accepted; ``error`` says why).
+    ``state`` moves from ``waiting`` (for the commit) either to ``dropped`` (rolled back, never sent), or through
+    ``sending`` to ``accepted`` or ``lost`` (committed, but the job was not accepted; ``error`` says why).
     """
 
     id: str
-    """The id that the job will have. ``JobQueue.read`` does not know it before the job is accepted."""
+    """The id the job will have. ``JobQueue.read`` does not find it until the job is accepted."""
     kind: str
     queue: str
     tenant: str
     state: Literal["waiting", "dropped", "sending", "accepted", "lost"] = "waiting"
     record: JobRecord | None = None
-    """The job as it was accepted; None in any other state."""
+    """The job as it was accepted; None in every other state."""
     error: Exception | None = None
     """Why the job was lost."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """What is done with one job when its transaction ends; ``savepoint`` is the innermost open one, if any."""
+    """A job to send when its transaction commits; ``savepoint`` is the innermost one still open around it, if any."""
 
     savepoint: "SessionTransaction | None"
     pending: PendingJob
@@ -64,7 +64,7 @@ class _Held:
 
 @dataclass(eq=False, slots=True)
 class _Transactions:
-    """What waits for the transactions of one session. Lives in ``session.info``, and dies with the session."""
+    """The jobs waiting for one session's transactions. Lives in ``session.info`` and dies with the session."""
 
     held: list[_Held] = field(default_factory=list)
 
@@ -74,13 +74,13 @@ class _Transactions:
 
         if _KEY not in session.info:
             session.info[_KEY] = found = cls()
-            # First in line: the error of another listener would keep ours from being called.
+            # Inserted first, since an error in another listener would keep ours from being called.
             event.listen(session, "after_commit", found.committed, insert=True)
             event.listen(session, "after_transaction_end", found.ended, insert=True)
         return cast(_Transactions, session.info[_KEY])
 
     def committed(self, session: "Session") -> None:
-        """Send what was held, or, where a savepoint was released, hold it for the transaction around it."""
+        """Send the held jobs or, when a savepoint is released, hold its jobs for the enclosing transaction."""
         savepoint = session.get_nested_transaction()
         if savepoint is not None:
             for one in self.held:
@@ -92,9 +92,9 @@ class _Transactions:
             one.send()
 
     def ended(self, _: "Session", transaction: "SessionTransaction") -> None:
-        """Drop what is still held for a transaction that has ended: it was not committed."""
+        """Drop the jobs still held for a transaction that has ended: it was not committed."""
         if transaction.parent is not None and not transaction.nested:
-            return  # a flush's own, within the one that counts
+            return  # a flush's own subtransaction
         for one in self.held:
             if transaction.parent is None or one.savepoint is transaction:
                 one.pending.state = "dropped"
@@ -109,10 +109,10 @@ def _around(savepoint: "SessionTransaction") -> "SessionTransaction | None":
 
 
 def sync_session(session: SqlSession) -> "Session":
-    """Return the ``Session`` behind an ``AsyncSession`` or a scoped one: the current thread's or task's.
+    """Return the ``Session`` behind an ``AsyncSession`` or a scoped session (the current thread's or task's).
 
     Raises:
-        TypeError: It is not a session of SQLAlchemy.
+        TypeError: ``session`` is not a SQLAlchemy session.
     """
     from sqlalchemy.orm import Session
 
@@ -124,11 +124,11 @@ def sync_session(session: SqlSession) -> "Session":
 
 
 class CommitSender:
-    """Sends jobs whose transactions have committed, in the background of the client's event loop.
+    """Sends jobs whose transactions have committed, in the background on the client's event loop.
 
     Args:
         accept: Submits one job.
-        read: Reads its record.
+        read: Returns a job's record.
     """
 
     def __init__(
@@ -140,9 +140,9 @@ class CommitSender:
         self._closed = False
 
     def hold(self, submission: Submission, session: SqlSession) -> PendingJob:
-        """Send ``submission`` when the session's outermost transaction commits: this one or, if none is open, the next.
+        """Send ``submission`` when the session's outermost transaction commits: the open one or, if none is, the next.
 
-        A rollback drops it, also one of the savepoint in which it was held.
+        A rollback drops it, including a rollback to the savepoint in which it was held.
         """
         pending = PendingJob(submission.id, submission.kind, submission.queue, submission.tenant)
         found, here = sync_session(session), (asyncio.get_running_loop(), get_ident())
@@ -151,15 +151,15 @@ class CommitSender:
         return pending
 
     async def flush(self, *, timeout_s: float) -> bool:
-        """Wait until jobs whose transactions have committed are accepted or lost; tell whether all of them are."""
-        await asyncio.sleep(0)  # lets those join that were committed in other threads
+        """Wait until jobs of committed transactions are accepted or lost; return whether all of them are."""
+        await asyncio.sleep(0)  # lets jobs committed in other threads join
         if not self._sending:
             return True
         _, late = await asyncio.wait(set(self._sending), timeout=timeout_s)
         return not late
 
     async def close(self) -> None:
-        """Wait for what is on its way, at most 5 s, and give up on the rest."""
+        """Wait up to 5 s for submissions in flight, then give up on the rest."""
         await self.flush(timeout_s=_CLOSE_S)
         self._closed = True
         await end(self._sending)
@@ -167,7 +167,7 @@ class CommitSender:
     def _committed(
         self, submission: Submission, pending: PendingJob, loop: asyncio.AbstractEventLoop, thread: int
     ) -> None:
-        """Begin to send. SQLAlchemy calls this, in any thread; an error here would look like the commit's."""
+        """Start sending. SQLAlchemy calls this from any thread; an error raised here would look like the commit's."""
         pending.state = "sending"
         if self._closed or loop.is_closed():
             _lose(pending, RuntimeError("The client was closed before the transaction was committed."))
@@ -176,7 +176,7 @@ class CommitSender:
         else:
             try:
                 loop.call_soon_threadsafe(self._begin, submission, pending, loop)
-            except RuntimeError as error:  # the loop was closed just now
+            except RuntimeError as error:  # the loop was closed in the meantime
                 _lose(pending, error)
 
     def _begin(self, submission: Submission, pending: PendingJob, loop: asyncio.AbstractEventLoop) -> None:
@@ -196,7 +196,7 @@ class CommitSender:
             _lose(pending, pending.error or error)
 
     async def _accepted(self, submission: Submission, pending: PendingJob) -> JobRecord:
-        """Submit until Redis answers. A job that is there at a later try was accepted by one that got no answer."""
+        """Submit until Redis answers. A duplicate on a later try means that an earlier one was accepted unanswered."""
         backoff = Backoff()
         while True:
             try:

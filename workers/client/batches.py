@@ -1,4 +1,4 @@
-"""Batches: many jobs accepted at once, and followed, cancelled and retried as one."""
+"""Batches: many jobs submitted at once, and followed, cancelled and retried as one."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -40,7 +40,7 @@ Act = Callable[[str], Coroutine[None, None, bool]]
 
 
 class BatchItem(NamedTuple):
-    """One job of a batch to submit."""
+    """One job to submit as part of a batch."""
 
     kind: str
     payload_json: bytes
@@ -51,17 +51,17 @@ ItemOutcome = JobRecord | ArqwayError
 
 
 class AcceptedBatch(NamedTuple):
-    """What became of a batch."""
+    """The outcome of submitting a batch."""
 
     id: str
     outcomes: list[ItemOutcome]
-    """For each item its record, or why it was refused; empty for a replay."""
+    """For each item its record, or the error that says why it was refused; empty for a replay."""
     replay: Replay | None = None
-    """The answer that an earlier request with the same idempotency key got."""
+    """The answer to an earlier request with the same idempotency key."""
 
     @property
     def accepted(self) -> int:
-        """How many of the items became jobs."""
+        """The number of items that became jobs."""
         return sum(isinstance(outcome, JobRecord) for outcome in self.outcomes)
 
 
@@ -70,7 +70,7 @@ class Batches:
 
     Args:
         queue: The client to submit with.
-        tenant: Whose batches.
+        tenant: The tenant that owns the batches.
     """
 
     def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
@@ -81,12 +81,12 @@ class Batches:
     async def submit(
         self, items: Sequence[BatchItem], *, atomic: bool = False, idempotency: Idempotency | None = None
     ) -> AcceptedBatch:
-        """Accept the jobs of a batch, in one script: all or none if ``atomic``, else each that can be.
+        """Accept the jobs of a batch in one script: all or none if ``atomic``, otherwise each that can be accepted.
 
         Raises:
-            BatchRefused: An item of an atomic batch cannot be accepted, or none of the others can.
+            BatchRefused: Some item of an atomic batch, or every item of any other batch, cannot be accepted.
             IdempotencyMismatch, IdempotencyHeld: As for ``JobQueue.submit_json``.
-            StoreUnavailable: Redis is away. The batch may or may not have been accepted, as a whole.
+            StoreUnavailable: Redis is away. The batch as a whole may or may not have been accepted.
         """
         if not 1 <= len(items) <= SIZE_MAX:
             raise InvalidSubmission(f"A batch has 1 to {SIZE_MAX} jobs.")
@@ -113,23 +113,23 @@ class Batches:
             return error
 
     async def read(self, batch_id: str) -> BatchRecord:
-        """Return how a batch is. Raises BatchNotFound."""
+        """Return a snapshot of a batch. Raises BatchNotFound."""
         found = await self._store.read(batch_id) if keys.is_job_id(batch_id) else None
         if found is None or found.tenant != self._tenant:
             raise BatchNotFound
         return found
 
     async def jobs(self, batch_id: str) -> list[JobRecord]:
-        """Return the records of a batch's jobs, in its order."""
+        """Return the records of a batch's jobs, in the order of the batch."""
         return await self._queue.read_many(await self._store.job_ids(batch_id))
 
     async def cancel(self, batch_id: str) -> int:
-        """Cancel those of its jobs that have not ended, and return how many were cancelled or told to end."""
+        """Cancel the unfinished jobs of a batch; return how many were cancelled or asked to stop."""
         await self.read(batch_id)
         return await self._each(await self._store.job_ids(batch_id), self._cancel)
 
     async def retry_failed(self, batch_id: str) -> int:
-        """Submit those of its jobs that failed again, each once, and return how many there were."""
+        """Resubmit the failed jobs of a batch, each once; return how many were resubmitted."""
         await self.read(batch_id)
         jobs = await self.jobs(batch_id)
         return await self._each([job.id for job in jobs if job.state is JobState.FAILED], self._retry)
@@ -156,7 +156,7 @@ class Batches:
 
 
 def _known(answer: SubmitAnswer) -> AcceptedBatch | None:
-    """Return the replay that the batch's idempotency key gives, if it does. Raises what it refuses with."""
+    """Return the replay for the batch's idempotency key, if there is one. Raises the error of a refused key."""
     match answer:
         case Replay():
             return AcceptedBatch(answer.id, [], answer)

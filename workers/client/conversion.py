@@ -1,8 +1,8 @@
-"""The one place that reads pickle: waiting jobs of a pickling arq producer become JSON, when an operator asks for it.
+"""The one place that reads pickle: at an operator's request, waiting jobs of a pickling arq producer become JSON.
 
-Nothing that a pickle names is imported or called: each name is read as an empty class of that name, so an argument
-that is more than JSON is recognised and its job left alone. That takes the known way of running code from a pickle, but
-the format is not made for the data of strangers. Source: Python documentation, ``pickle``, "Restricting Globals".
+Nothing that a pickle names is imported or called. Each name becomes an empty class of that name, so an argument that
+is not plain JSON is recognised and its job left alone. This closes the known way of running code from a pickle, but the
+format is not made for untrusted data. Source: Python documentation, ``pickle``, "Restricting Globals".
 """
 
 import io
@@ -23,28 +23,28 @@ _FIELDS = 5
 
 
 class Unconvertible(NamedTuple):
-    """A job that stays as it is."""
+    """A job that is left as it is."""
 
     job_id: str
     function: str
-    """Empty where even that could not be read."""
+    """Empty if even that could not be read."""
     reason: str
-    """What of it is no JSON: a type, never a value."""
+    """What about it is not JSON: a type, never a value."""
 
 
 @dataclass
 class Conversion:
-    """What was done, or in a dry run would have been."""
+    """What was done or, in a dry run, would have been done."""
 
     converted: int = 0
     already_json: int = 0
     running: int = 0
-    """Claimed by a worker, and so left to it."""
+    """Claimed by a worker, and therefore left to it."""
     unconvertible: list[Unconvertible] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Whether no pickle is left."""
+        """Whether no pickled jobs are left."""
         return not self.running and not self.unconvertible
 
 
@@ -59,7 +59,7 @@ class NotConvertible(Exception):  # noqa: N818 - a finding
 
 @asynccontextmanager
 async def open_envelopes(redis_url: str) -> AsyncIterator[Envelopes]:
-    """Give the envelopes of a server, over connections that are closed afterwards."""
+    """Open the envelopes of a server, over connections that are closed on exit."""
     redis = open_redis(redis_url)
     try:
         yield Envelopes(redis)
@@ -68,10 +68,10 @@ async def open_envelopes(redis_url: str) -> AsyncIterator[Envelopes]:
 
 
 async def convert(envelopes: Envelopes, *, queue_key: str | None, dry_run: bool) -> Conversion:
-    """Turn pickled envelopes into JSON, of one queue or of all. Safe to repeat, and to break off.
+    """Convert pickled envelopes to JSON, in one queue or in all. Safe to repeat and to interrupt.
 
     Raises:
-        StoreUnavailable: Redis is away; what was converted until then stays so.
+        StoreUnavailable: Redis is away; what was converted so far stays converted.
     """
     done = Conversion()
     async for ids in envelopes.ids(queue_key):
@@ -82,7 +82,7 @@ async def convert(envelopes: Envelopes, *, queue_key: str | None, dry_run: bool)
 
 
 async def _convert(envelopes: Envelopes, ids: list[str], done: Conversion, *, dry_run: bool) -> list[str]:
-    """Convert some jobs, and return the ids of those whose envelope has changed meanwhile."""
+    """Convert some jobs, and return the ids of those whose envelope changed in the meantime."""
     changes = []
     for job_id, raw in zip(ids, await envelopes.read(ids), strict=True):
         if raw is None:
@@ -108,10 +108,10 @@ def _is_json(raw: bytes) -> bool:
 
 
 def to_json(pickled: bytes) -> bytes:
-    """Return a pickled envelope of arq's as JSON. Tuples become lists, as with every JSON serializer.
+    """Return a pickled arq envelope as JSON. Tuples become lists, as with every JSON serializer.
 
     Raises:
-        NotConvertible: It is another pickle or none, or the function would not get the same arguments.
+        NotConvertible: It is not a pickle of an arq job, or the function would not get the same arguments.
     """
     try:
         found = _Reader(io.BytesIO(pickled)).load()
@@ -131,37 +131,37 @@ def _written(function: str, found: dict[str, Any]) -> bytes:
             return encoded
     except NotConvertible as refused:
         raise NotConvertible(refused.reason, function) from None
-    except (ValueError, RecursionError):  # text that is no Unicode, a very long number, a list inside of itself
+    except (ValueError, RecursionError):  # text that is not Unicode, a very long number, a list that contains itself
         pass
     raise NotConvertible("text, a number or nesting that JSON cannot carry", function)
 
 
-class _Stranger:
-    """Stands for whatever a pickle names: takes all that the pickle does to it, and does nothing."""
+class _Placeholder:
+    """Stands in for anything that a pickle names: accepts all that the pickle does to it, and does nothing."""
 
-    def __new__(cls, *_: Any, **__: Any) -> "_Stranger":
+    def __new__(cls, *_: Any, **__: Any) -> "_Placeholder":
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Take any arguments."""
+        """Accept any arguments."""
 
     def __setstate__(self, _: Any) -> None:
-        """Take any state."""
+        """Accept any state."""
 
     def append(self, _: Any) -> None:
-        """Take an item, as a list does."""
+        """Accept an item, as a list does."""
 
     def __setitem__(self, _: Any, __: Any) -> None:
-        """Take an item, as a dict does."""
+        """Accept an item, as a dict does."""
 
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        return type(global_name, (_Stranger,), {"__module__": module_name})
+        return type(global_name, (_Placeholder,), {"__module__": module_name})
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it. Raises NotConvertible, naming the type that it does not know."""
+    """Return a value as plain JSON types. Raises NotConvertible, naming the type that is not one."""
     kind = type(value)
     if value is None or kind in (bool, int, str) or (kind is float and isfinite(value)):
         return value

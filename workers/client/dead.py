@@ -1,4 +1,4 @@
-"""Dead letters: jobs that failed for good, grouped by what they failed of, and submitted again."""
+"""Dead letters: jobs that failed for good, grouped by the cause of failure, and resubmitted."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,27 +19,27 @@ _AT_ONCE = 50
 
 
 class DeadLetterGroup(NamedTuple):
-    """Those whose failures have the same fingerprint."""
+    """The dead letters whose failures share a fingerprint."""
 
     group: DeadGroup
     latest: JobRecord
-    """The one that failed last: an example of all."""
+    """The latest failure, as an example of the group."""
 
 
 class DeadPage(NamedTuple):
-    """A part of the groups, the one with the latest failure first."""
+    """A page of groups, the one with the latest failure first."""
 
     groups: list[DeadLetterGroup]
     total: int
 
 
 class Redrive(NamedTuple):
-    """What a redrive did, or would have done."""
+    """What a redrive did or, in a dry run, would have done."""
 
     matched: int
     redriven: int
     more: bool
-    """Whether more than the limit match."""
+    """Whether more jobs match than the limit."""
 
 
 class DeadLetters:
@@ -47,7 +47,7 @@ class DeadLetters:
 
     Args:
         queue: The client to read and submit with.
-        tenant: Whose.
+        tenant: The tenant that owns them.
     """
 
     def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
@@ -56,7 +56,7 @@ class DeadLetters:
         self._tenant = tenant
 
     async def groups(self, *, skip: int = 0, limit: int = 50) -> DeadPage:
-        """Return groups of dead letters; those whose jobs are past their retention are left out."""
+        """Return a page of groups; those whose jobs are past their retention are left out."""
         total, groups = await self._lists.dead_groups(self._tenant, skip=skip, limit=limit)
         found = {record.id: record for record in await self._queue.read_many([group.latest_id for group in groups])}
         return DeadPage([DeadLetterGroup(g, found[g.latest_id]) for g in groups if g.latest_id in found], total)
@@ -64,14 +64,14 @@ class DeadLetters:
     async def redrive(
         self, which: JobFilter, *, limit: int = REDRIVE_MAX, rate: float | None = None, dry_run: bool = False
     ) -> Redrive:
-        """Submit dead letters again, each as a new job with the same payload.
+        """Resubmit dead letters, each as a new job with the same payload.
 
-        At least once in the whole: a call that breaks off has redriven some, and the next one takes the others.
+        At least once overall: a call that is interrupted has redriven some jobs, and the next one takes the others.
 
         Args:
-            which: Which of them; its ``state`` is ``failed``, whatever is given.
-            limit: So many at most, the latest first.
-            rate: Jobs a second that become due, from now on; None: all at once.
+            which: Selects the dead letters; its ``state`` is always taken as ``failed``.
+            limit: The largest number of jobs to redrive, the latest first.
+            rate: Jobs per second that become due, starting now; None: all at once.
             dry_run: Only count.
 
         Raises:

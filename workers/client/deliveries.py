@@ -1,11 +1,11 @@
-"""Deliveries of a job's end: the jobs that told it to the callback URL, each the retry of the one before."""
+"""Webhook deliveries of a job: the jobs that sent its outcome to the callback URL, each a retry of the one before."""
 
 from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract.record import JobRecord
 
 
 async def deliveries_of(record: JobRecord, queue: JobQueue) -> list[JobRecord]:
-    """Return them, the first one first; none for a job without a callback, and none before its end."""
+    """Return the deliveries of a job, oldest first; empty if it has no callback or has not ended."""
     found: list[JobRecord] = []
     next_id: str | None = f"{record.id}.webhook"
     while next_id is not None and (known := await queue.read_many([next_id])):

@@ -1,7 +1,7 @@
-"""The event feed: what happens to jobs, as it happens, for any number of listeners over one connection to Redis.
+"""The event feed: job events as they happen, for any number of listeners over one connection to Redis.
 
-It is read from where it is when the first listener comes. What was before, and what is lost while Redis is away or a
-listener is too slow, each listener looks up by itself: ``workers.client.following``.
+Reading starts at the end of a feed when its first listener arrives. Each listener looks up by itself what happened
+before, and what it missed while Redis was away or it was too slow: ``workers.client.following``.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ logger = logging.getLogger("arqway.workers.client")
 _BLOCK_MS = 10_000
 _INTERRUPT_AGAIN_S = 0.005
 _KEPT = 1_000
-"""Events that wait for one listener; one who is slower is told to look for itself what it has missed."""
+"""Events buffered for one listener; a slower one is told to look up what it has missed."""
 
 
 class Subscription:
-    """What one listener has not heard yet."""
+    """The events that one listener has not received yet."""
 
     def __init__(self) -> None:
         self.over = False
@@ -34,11 +34,11 @@ class Subscription:
 
     @property
     def idle(self) -> bool:
-        """Whether the listener has heard everything."""
+        """Whether the listener has received everything."""
         return not self._waiting and not self._missed
 
     async def next(self, *, timeout_s: float) -> list[FeedEvent] | None:
-        """Return what came since the last call; nothing after ``timeout_s`` or ``end``; None if some were missed."""
+        """Return the events since the last call; none after ``timeout_s`` or ``end``; None if some were missed."""
         if self.idle and not self.over:
             await self._sleep(timeout_s)
         heard, self._waiting = self._waiting, []
@@ -46,7 +46,7 @@ class Subscription:
         return None if missed else heard
 
     def put(self, event: FeedEvent) -> None:
-        """Tell one event."""
+        """Buffer one event for the listener."""
         if len(self._waiting) >= _KEPT:
             self.lose()
             return
@@ -54,12 +54,12 @@ class Subscription:
         self._wake()
 
     def lose(self) -> None:
-        """Tell that events were lost."""
+        """Report to the listener that events were lost."""
         self._waiting, self._missed = [], True
         self._wake()
 
     def end(self) -> None:
-        """Tell the listener to go."""
+        """Tell the listener to stop."""
         self.over = True
         self._wake()
 
@@ -79,28 +79,28 @@ class Subscription:
 
 
 class EventFeed:
-    """Hands the events of tenants' feeds to those who listen. Reads only feeds that somebody listens to.
+    """Hands out the events of tenants' feeds to listeners. Reads only feeds that have a listener.
 
     Args:
-        streams: Where the feeds are.
+        streams: Where the feeds are stored.
     """
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._listeners: dict[str, dict[str, set[Subscription]]] = {}
         self._positions: dict[str, str] = {}
-        """The entry up to which each feed has been handed out, and behind which the next read goes on."""
+        """The last entry of each feed that was handed out, after which the next read continues."""
         self._newcomers: list[tuple[str, asyncio.Future[None]]] = []
-        """Listeners to feeds without a position."""
+        """Listeners whose feed has no position yet."""
         self._reader: FeedReader | None = None
         self._reading: asyncio.Task[None] | None = None
         self._interrupting: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def listen(self, tenant: str, topic: str = "") -> AsyncIterator[Subscription]:
-        """Give the events of one job by its id, of one batch by its ``batch_topic``, or of all jobs of the tenant.
+        """Subscribe to one job by its id, to one batch by its ``batch_topic``, or to all jobs of the tenant.
 
-        Nothing that happens after this has begun is lost without the subscription saying so. Raises StoreUnavailable.
+        From here on, no event is lost without the subscription reporting it. Raises StoreUnavailable.
         """
         subscription = Subscription()
         self._listeners.setdefault(tenant, {}).setdefault(topic, set()).add(subscription)
@@ -112,7 +112,7 @@ class EventFeed:
             self._leave(tenant, topic, subscription)
 
     def position(self, tenant: str) -> str:
-        """Return the entry up to which the tenant's listeners have been told everything."""
+        """Return the last entry up to which the tenant's listeners have received everything."""
         return self._positions[tenant]
 
     async def close(self) -> None:
@@ -140,17 +140,17 @@ class EventFeed:
             del self._listeners[tenant]
 
     async def _interrupt(self) -> None:
-        """Make the reader turn to newcomers. An interrupt may reach the server before the read that it means does."""
+        """Make the reader notice newcomers. An interrupt may reach the server before the read that it is meant for."""
         try:
             while self._newcomers and self._reader is not None:
-                with suppress(StoreUnavailable):  # then the reader has no answer either, and begins anew
+                with suppress(StoreUnavailable):  # then the reader gets no answer either, and starts over
                     await self._reader.interrupt()
                 await asyncio.sleep(_INTERRUPT_AGAIN_S)
         finally:
             self._interrupting = None
 
     async def _read(self) -> None:
-        """Read while anybody listens, and up to 10 s longer; then let the connection go."""
+        """Read while anybody listens, and up to 10 s longer; then release the connection."""
         backoff = Backoff()
         try:
             while self._listeners:
@@ -174,10 +174,10 @@ class EventFeed:
         await asyncio.sleep(backoff.next_s())
 
     async def _hand_out(self, reader: FeedReader, backoff: Backoff) -> None:
-        """Find the ends of all feeds, and go on from there.
+        """Find the ends of all feeds, and read on from there.
 
-        After a connection was lost this may be another server, which lacks the last events that were handed out, or
-        whose clock is behind; so no earlier position is used, and the listeners look for themselves.
+        After a lost connection this may be another server, one that lacks the last events handed out or whose clock is
+        behind. So no earlier position is reused, and the listeners look up what they have missed.
         """
         before = list(self._positions)
         await self._find({*before, *self._listeners})

@@ -1,7 +1,7 @@
-"""Following a job or a feed: first what is kept of it, then what comes, each event once, in order, and none left out.
+"""Following a job or a feed: first the stored events, then new ones, each exactly once, in order, and none skipped.
 
-A follower listens before it looks, so what happens in between is in both, and is told once. Whenever its listener has
-missed something, because it was slow or Redis was away, it looks again behind what it has told last.
+A follower subscribes before it reads what is stored, so events in between arrive twice and are reported once. Whenever
+its subscription has missed events, because it was slow or Redis was away, it reads again after the last one reported.
 """
 
 from collections.abc import AsyncIterator
@@ -16,50 +16,50 @@ from arqway.workers.contract.record import JobRecord
 from arqway.workers.store.events import FeedPortion, JobLook, Streams
 
 _LOOK_AGAIN_S = 1.0
-"""Until the next look, where one has failed and the feed is silent."""
+"""Time until the next look after one that failed, while the feed is silent."""
 
 
 class FeedPlace(NamedTuple):
-    """A place in a feed: behind one line of an entry, or behind the whole entry."""
+    """A place in a feed: just after one line of an entry, or after the whole entry."""
 
     entry_id: str
     line: int | None = None
 
     def covers(self, event: FeedEvent) -> bool:
-        """Tell whether the event is at this place or before it."""
+        """Return whether the event is at this place or before it."""
         here, there = order_of(self.entry_id), order_of(event.entry_id)
         return there < here or (there == here and (self.line is None or event.line <= self.line))
 
 
 class JobNews(NamedTuple):
-    """What a follower of a job tells at once."""
+    """What a job follower reports at a time."""
 
     events: list[JobEvent]
     gap: bool = False
     """Whether events before these are no longer kept."""
     end: JobRecord | None = None
-    """The record, once the job has ended; its last event is then among those told. Nothing follows."""
+    """The record, once the job has ended; its last event has then been reported. Nothing follows."""
 
 
 class JobFollower:
-    """Tells the events of one job; made by ``follow_job``."""
+    """Reports the events of one job; made by ``follow_job``."""
 
     def __init__(self, streams: Streams, news: Subscription, job_id: str, tenant: str, after: str) -> None:
         self.news = news
         self.last = after
-        """Id of the event that was told last."""
+        """Id of the last event reported."""
         self._streams = streams
         self._job_id = job_id
         self._tenant = tenant
         self._behind = True
 
     async def first(self) -> tuple[JobRecord, JobNews]:
-        """Return the job as it is, and what is kept of its events. Raises JobNotFound or StoreUnavailable."""
+        """Return the job's current record and its stored events. Raises JobNotFound or StoreUnavailable."""
         look = await self._streams.look(self._job_id, self.last)
         return self._found(look), self._take(look)
 
     async def next(self, *, timeout_s: float) -> JobNews:
-        """Return what came since the last call, at the latest after ``timeout_s``. Raises JobNotFound if it is gone."""
+        """Return the news since the last call, waiting up to ``timeout_s``. Raises JobNotFound if the job is gone."""
         heard = await self.news.next(timeout_s=min(timeout_s, _LOOK_AGAIN_S) if self._behind else timeout_s)
         if heard is None or self._behind or any(one.event.ends for one in heard):
             return await self._look_again()
@@ -90,7 +90,7 @@ class JobFollower:
 
 
 class FeedNews(NamedTuple):
-    """What a follower of a feed tells at once."""
+    """What a feed follower reports at a time."""
 
     events: list[FeedEvent]
     gap: bool = False
@@ -98,12 +98,12 @@ class FeedNews(NamedTuple):
 
 
 class FeedFollower:
-    """Tells the events of a feed, or of one topic of it; made by ``follow_feed``."""
+    """Reports the events of a feed, or of one topic of it; made by ``follow_feed``."""
 
     def __init__(self, feed: EventFeed, streams: Streams, news: Subscription, tenant: str, topic: str) -> None:
         self.news = news
         self.place = FeedPlace(feed.position(tenant))
-        """Behind what was told last, or is known to tell nothing of the topic."""
+        """Just after the last event reported, or after entries known to hold nothing on the topic."""
         self._feed = feed
         self._streams = streams
         self._tenant = tenant
@@ -111,11 +111,11 @@ class FeedFollower:
         self._behind = False
 
     def resume(self, place: FeedPlace) -> None:
-        """Go on from a place that was left earlier."""
+        """Continue from a place that was reached earlier."""
         self.place, self._behind = place, True
 
     async def next(self, *, timeout_s: float) -> FeedNews:
-        """Return what came since the last call, at the latest after ``timeout_s``."""
+        """Return the news since the last call, waiting up to ``timeout_s``."""
         if self._behind:
             return await self._catch_up(timeout_s)
         heard = await self.news.next(timeout_s=timeout_s)
@@ -125,14 +125,14 @@ class FeedFollower:
         return FeedNews(self._fresh(heard))
 
     def move_on(self) -> None:
-        """Let ``place`` pass what is not of the topic, if all that is was told."""
+        """Advance ``place`` past events of other topics, if everything on this topic was reported."""
         if not self._behind and self.news.idle:
             position = FeedPlace(self._feed.position(self._tenant))
             if order_of(position.entry_id) >= order_of(self.place.entry_id):
                 self.place = position
 
     async def finds(self, name: str, place: FeedPlace) -> tuple[bool, bool]:
-        """Tell whether an event of this name is kept behind a place, and whether some that were there may be gone.
+        """Return whether an event of this name is stored after a place, and whether some that were there may be gone.
 
         Raises StoreUnavailable.
         """
@@ -156,7 +156,7 @@ class FeedFollower:
         told = self._fresh(self._of_topic(portion))
         if portion.entries:
             self.place = FeedPlace(portion.entries[-1].id)
-        elif portion.cut:  # the place is no longer in this feed, or never was: behind it may be nothing for long
+        elif portion.cut:  # the place is no longer in this feed, or never was, and nothing may follow it for long
             self.place = FeedPlace(self._feed.position(self._tenant))
         return FeedNews(told, portion.cut)
 
@@ -179,7 +179,7 @@ class FeedFollower:
 async def follow_job(
     feed: EventFeed, streams: Streams, tenant: str, job_id: str, after: str = START
 ) -> AsyncIterator[JobFollower]:
-    """Follow a job of a tenant behind one of its events. Raises StoreUnavailable, or JobNotFound for an odd id."""
+    """Follow a tenant's job from just after one of its events. Raises StoreUnavailable, or JobNotFound for a bad id."""
     if not keys.is_job_id(job_id):
         raise JobNotFound(f"There is no job {job_id[:128]}.")
     async with feed.listen(tenant, job_id) as news:
@@ -188,6 +188,6 @@ async def follow_job(
 
 @asynccontextmanager
 async def follow_feed(feed: EventFeed, streams: Streams, tenant: str, topic: str = "") -> AsyncIterator[FeedFollower]:
-    """Follow the feed of a tenant, or one topic of it, from now on. Raises StoreUnavailable."""
+    """Follow a tenant's feed, or one topic of it, from now on. Raises StoreUnavailable."""
     async with feed.listen(tenant, topic) as news:
         yield FeedFollower(feed, streams, news, tenant, topic)

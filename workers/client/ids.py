@@ -1,6 +1,6 @@
-"""New ids of jobs: 128 random bits as 32 hexadecimal digits.
+"""New job ids: 128 random bits as 32 hexadecimal digits.
 
-The system is asked for random bytes a few thousand at a time: each question takes as long as half of a submission.
+The system is asked for a few thousand random bytes at a time: each request takes half as long as a submission.
 """
 
 import os
@@ -23,13 +23,13 @@ class _Pool:
 
 
 def fresh_ids(count: int) -> list[str]:
-    """Return ids that come straight from the system's random numbers."""
+    """Return ids made directly from the system's random numbers."""
     digits = token_bytes(_BYTES * count).hex()
     return [digits[i : i + 2 * _BYTES] for i in range(0, len(digits), 2 * _BYTES)]
 
 
 _pool = _Pool()
 new_id = _pool.take
-"""Return an id that nobody has had."""
+"""Return an id that was never used before."""
 
-os.register_at_fork(after_in_child=_pool.forget)  # else parent and child would give the same ids
+os.register_at_fork(after_in_child=_pool.forget)  # or parent and child would hand out the same ids

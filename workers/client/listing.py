@@ -1,4 +1,4 @@
-"""Lists of jobs: a tenant's, latest first, by state, kind, queue, tag, batch, time or failure, page after page."""
+"""Job lists: a tenant's jobs, latest first, by state, kind, queue, tag, batch, time or failure, page by page."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -19,17 +19,17 @@ _PAGE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs: those for which every part that is given holds.
+    """Selects the jobs that match every given field.
 
     Args:
-        state: Their state now.
-        kind: Their kind.
-        queue: The name of their queue.
-        tag: One of their tags.
-        batch: The id of their batch.
-        fingerprint: Of the failure of dead letters that were not retried; these come in the order in which they failed.
-        from_ms: Accepted at this moment or later: Unix milliseconds.
-        to_ms: Accepted at this moment or earlier.
+        state: The current state.
+        kind: The kind.
+        queue: The name of the queue.
+        tag: One of the tags.
+        batch: The id of the batch.
+        fingerprint: The failure of dead letters that were not retried; these come in the order in which they failed.
+        from_ms: Accepted at this moment or later, in Unix milliseconds.
+        to_ms: Accepted at this moment or earlier, in Unix milliseconds.
     """
 
     state: JobState | None = None
@@ -43,11 +43,11 @@ class JobFilter:
 
 
 class JobPage(NamedTuple):
-    """A part of a list. A page may hold less than was asked for, even nothing, although more follows."""
+    """A page of a list. It may hold fewer jobs than the limit, even none, although more follow."""
 
     jobs: list[JobRecord]
     cursor: str | None
-    """Where the next page begins; None: this was the last one."""
+    """Where the next page starts; None on the last page."""
 
 
 class Listing:
@@ -55,7 +55,7 @@ class Listing:
 
     Args:
         queue: The client to read with.
-        tenant: Whose jobs.
+        tenant: The tenant that owns the jobs.
     """
 
     def __init__(self, queue: JobQueue, tenant: str = keys.DEFAULT_TENANT) -> None:
@@ -64,13 +64,13 @@ class Listing:
         self._tenant = tenant
 
     async def page(self, which: JobFilter, *, limit: int, cursor: str | None = None) -> JobPage:
-        """Return the jobs behind ``cursor``, at most ``limit``.
+        """Return up to ``limit`` jobs after ``cursor``.
 
-        A job that is there before and after all pages were read is on exactly one of them, whatever comes and goes
-        meanwhile, unless its own state moves it into or out of the filter.
+        A job that exists before the first page is read and after the last is on exactly one page, whatever is added or
+        removed meanwhile, unless its own state moves it into or out of the filter.
 
         Raises:
-            InvalidCursor: It is none, or it is another filter's.
+            InvalidCursor: The cursor is malformed, or belongs to another filter.
         """
         asked: dict[str, Any] = {name: value for name, value in asdict(which).items() if value is not None}
         asked["source"] = _source(which)
@@ -79,11 +79,11 @@ class Listing:
             asked["score"], asked["id"] = _read_cursor(cursor, mark)
         found = await self._lists.page(self._tenant, asked, limit=limit)
         records = await self._queue.read_many(found.ids)
-        jobs = [record for record in records if which.state in {None, record.state}]  # some may have moved on just now
+        jobs = [record for record in records if which.state in {None, record.state}]  # some may just have changed state
         return JobPage(jobs, None if found.last is None else _write_cursor(found.last, mark))
 
     async def all(self, which: JobFilter) -> AsyncIterator[JobRecord]:
-        """Give every job, page by page."""
+        """Yield every matching job, page by page."""
         cursor: str | None = None
         while True:
             page = await self.page(which, limit=_PAGE, cursor=cursor)
@@ -94,7 +94,7 @@ class Listing:
 
 
 def _source(which: JobFilter) -> str:
-    """Return where all jobs of the filter are, among the fewest others."""
+    """Return the index that holds all jobs of the filter and the fewest others."""
     if which.batch is not None:
         return "batch"
     if which.fingerprint is not None:
@@ -114,7 +114,7 @@ def _read_cursor(cursor: str, mark: str) -> tuple[int, str]:
     try:
         score, job_id, of = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
         job_id.encode()
-    except (ValueError, TypeError, AttributeError, RecursionError):  # whatever a client may have made up
+    except (ValueError, TypeError, AttributeError, RecursionError):  # a client may have made up anything
         raise InvalidCursor from None
     if of != mark or type(score) is not int:
         raise InvalidCursor

@@ -1,4 +1,4 @@
-"""Opening a client on the server that the settings name."""
+"""Opening a client for the server that the settings name."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from arqway.workers.store.jobs import JobStore
 
 @asynccontextmanager
 async def open_queue(settings: Settings, registry: Registry) -> AsyncIterator[JobQueue]:
-    """Give a ``JobQueue`` on ``settings.redis_url``; it connects when first used, and is closed afterwards."""
+    """Open a ``JobQueue`` on ``settings.redis_url``. It connects on first use and is closed on exit."""
     if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
     redis = open_redis(settings.redis_url.get_secret_value())

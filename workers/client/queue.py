@@ -1,4 +1,4 @@
-"""``JobQueue``: submit a job, read it, wait for it, cancel it, submit it again."""
+"""``JobQueue``: submit a job, read it, wait for it, cancel it, retry it."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -40,20 +40,20 @@ from arqway.workers.store.events import Streams
 from arqway.workers.store.jobs import JobStore
 
 _PORTION = 500
-"""Jobs that one script call accepts: more would keep Redis from others for longer than some 10 ms."""
+"""Jobs that one script call accepts; more would block Redis for others for longer than about 10 ms."""
 _LOOK_AGAIN_S = 5.0
-"""A waiter looks at the job so often although its feed is silent."""
+"""How often a waiter reads the job again although its feed is silent."""
 
 
 class JobQueue:
-    """Submits jobs and tells what became of them. Safe to share between tasks of one event loop.
+    """Submits jobs and reports on them. Safe to share between tasks of one event loop.
 
-    Calls that come at the same time share a round trip to Redis.
+    Concurrent calls share a round trip to Redis.
 
     Args:
-        store: Where jobs are kept.
+        store: Where jobs are stored.
         registry: The kinds that may be submitted.
-        settings: Retention times.
+        settings: Retention times, and the callbacks that are allowed.
     """
 
     def __init__(self, store: JobStore, registry: Registry, settings: Settings) -> None:
@@ -90,25 +90,25 @@ class JobQueue:
         after_commit: SqlSession | None = None,
         **options: Unpack[SubmitOptions],
     ) -> JobRecord | PendingJob:
-        """Accept a job for running. Once this returns, the job is not lost: it will reach a terminal state.
+        """Accept a job. Once this returns, the job is not lost: it will reach a terminal state.
 
         Args:
-            job: What ``@job`` made.
+            job: A job defined with ``@job``.
             payload: Validated against the job's payload type before anything is stored.
-            after_commit: A session of SQLAlchemy. The job is submitted in the background when the session's outermost
+            after_commit: A SQLAlchemy session. The job is submitted in the background when the session's outermost
                 transaction commits, and never if it rolls back. The job is lost if this process dies after the commit
                 and before Redis has the job, or if Redis is away for 30 s; ``docs/outbox.md`` has a way that loses
                 nothing. The commit itself never fails because of the job.
-            options: ``workers.client.SubmitOptions``.
+            options: See ``workers.client.SubmitOptions``.
 
         Returns:
-            The record; with ``after_commit`` a ``PendingJob``, whose ``state`` tells what became of it.
+            The record or, with ``after_commit``, a ``PendingJob`` whose ``state`` follows the submission.
 
         Raises:
-            InvalidPayload: The payload does not fit.
-            DuplicateJob: A job with ``job_id`` exists.
-            NotUnique: An unfinished job has the ``unique_key``.
-            InvalidSubmission: Another option cannot be used.
+            InvalidPayload: The payload does not match the job's payload type.
+            DuplicateJob: A job with this ``job_id`` exists.
+            NotUnique: An unfinished job has this ``unique_key``.
+            InvalidSubmission: Another option is invalid.
             StoreUnavailable: Redis is away. The job may or may not have been accepted.
         """
         submission = make_submission(job, job.write_payload(payload), self.checked(options))
@@ -117,7 +117,7 @@ class JobQueue:
         return (await self._accept(submission)).record
 
     async def flush(self, *, timeout_s: float = 10) -> bool:
-        """Wait until every job whose transaction has committed is accepted or lost; tell whether that was in time."""
+        """Wait until every job of a committed transaction is accepted or lost; return whether that was in time."""
         return await self.commits.flush(timeout_s=timeout_s)
 
     async def submit_many(
@@ -130,13 +130,13 @@ class JobQueue:
     ) -> list[str]:
         """Accept many jobs of one kind, and return their ids in the order of the payloads.
 
-        Nothing is accepted if any payload does not fit. The jobs are accepted in portions, each atomic; if Redis goes
-        away in between, those before are accepted.
+        Nothing is accepted if any payload is invalid. The jobs are accepted in chunks, each atomic; if Redis goes away
+        in between, the earlier chunks are accepted.
 
         Raises:
-            InvalidPayload: One of the payloads does not fit.
-            InvalidSubmission: The delay or the moment cannot be used.
-            StoreUnavailable: Redis is away. The jobs of the last portion may or may not have been accepted.
+            InvalidPayload: One of the payloads is invalid.
+            InvalidSubmission: The delay or the start time is invalid.
+            StoreUnavailable: Redis is away. The jobs of the last chunk may or may not have been accepted.
         """
         now_ms, run_at_ms, wait_ms = int(time() * 1000), moment_ms("run_at", run_at), delay_ms(delay)
         envelopes = [job.write_envelope(job.write_payload(payload), now_ms) for payload in payloads]
@@ -151,27 +151,27 @@ class JobQueue:
         return ids
 
     async def submit_json(self, kind: str, payload_json: bytes, **options: Unpack[SubmitOptions]) -> Accepted:
-        """Accept a job by the name of its kind and the JSON of its payload.
+        """Accept a job, given the name of its kind and its payload as JSON.
 
         Raises:
             UnknownKind: The registry has no such kind.
-            IdempotencyMismatch: The key of ``idempotency`` came with another fingerprint before.
-            IdempotencyHeld: The first request with that key is not answered yet. Else as ``submit``.
+            IdempotencyMismatch: The idempotency key was used before with another fingerprint.
+            IdempotencyHeld: The first request with this key has no answer yet. Otherwise as for ``submit``.
         """
         job = self.registry.find(kind)
         job.read_payload(payload_json)
         return await self._accept(make_submission(job, strict_json(payload_json), self.checked(options)))
 
     async def submit_batch(self, jobs: Sequence[Submission], opening: BatchOpening) -> list[SubmitAnswer]:
-        """Accept jobs that belong together, in one script; ``workers.client.Batches`` prepares them."""
+        """Accept the jobs of a batch in one script; ``workers.client.Batches`` prepares them."""
         return await self._store.submit(jobs, opening)
 
     def checked(self, options: SubmitOptions) -> SubmitOptions:
-        """Return the options. Raises InvalidSubmission for a callback that these settings do not allow."""
+        """Return the options unchanged. Raises InvalidSubmission for a callback that the settings do not allow."""
         return checked_callback(options, self._settings)
 
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
-        """Keep the answer to a request with an idempotency key, for those that repeat it."""
+        """Store the answer to a request with an idempotency key, to be replayed when the request is repeated."""
         await self._store.keep_answer(idempotency_key, made_id, answer)
 
     async def _accept(self, submission: Submission) -> Accepted:
@@ -184,25 +184,25 @@ class JobQueue:
         return Accepted(accepted_record(first, Acceptance(answer.created_ms, answer.due_ms)), answer)
 
     async def read(self, job_id: str, *, tenant: str | None = None) -> JobRecord:
-        """Return the job's record. Raises JobNotFound, also for a job of another ``tenant`` than the given one."""
+        """Return the job's record. Raises JobNotFound, also if ``tenant`` is given and the job is another tenant's."""
         record = await self._reads(_possible(job_id))
         if record is None or tenant not in {None, record.tenant}:
             raise JobNotFound(f"There is no job {job_id}.")
         return record
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """Return the records of those jobs that exist, in one round trip."""
+        """Return the records of the jobs that exist, in one round trip."""
         if not job_ids:
             return []
         return [record for record in await self._store.read_many(job_ids) if record is not None]
 
     async def wait(self, job_id: str, *, timeout_s: float, tenant: str | None = None) -> JobRecord:
-        """Return the record once the job has finished; follows its events, so it does not poll.
+        """Return the record once the job has finished. Follows the job's events instead of polling.
 
         Any number of waiters share one connection to Redis.
 
         Raises:
-            WaitTimeout: It has not finished in time.
+            WaitTimeout: The job has not finished in time.
             JobNotFound: There is no such job, or it is another tenant's.
         """
         try:
@@ -213,7 +213,7 @@ class JobQueue:
             raise WaitTimeout(f"Job {job_id} has not finished within {timeout_s:g} s.", job_id=job_id) from None
 
     async def changed(self, record: JobRecord, *, timeout_s: float, until_ended: bool = False) -> JobRecord:
-        """Return the record once it differs from the given one or, if asked so, has ended; else after the time-out."""
+        """Return the record once it changes or, if ``until_ended``, once the job ends; else after ``timeout_s``."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._follow(record, until_ended=until_ended)
@@ -230,14 +230,14 @@ class JobQueue:
             return record
 
     async def cancel(self, job_id: str, *, tenant: str | None = None, version: int | None = None) -> JobRecord:
-        """Cancel a job: at once while it waits; a running one is told to end and gets a grace time.
+        """Cancel a job: at once while it waits; a running job is asked to stop and gets a grace period.
 
         Returns:
-            The record afterwards. Where its state is still ``running``, ``cancel_ms`` is set.
+            The record afterwards. If its state is still ``running``, ``cancel_ms`` is set.
 
         Raises:
-            JobFinished: It has ended already.
-            JobChanged: Its record has another version than the given one.
+            JobFinished: The job has already ended.
+            JobChanged: The record's version is not ``version``.
             JobNotFound: There is no such job, or it is another tenant's.
         """
         answer = await self._store.cancel(
@@ -260,15 +260,15 @@ class JobQueue:
         version: int | None = None,
         delay: timedelta | None = None,
     ) -> JobRecord:
-        """Submit a final job again, as a new job with the same payload or another one, and return the new record.
+        """Resubmit a finished job as a new job, with the same payload or another one, and return the new record.
 
-        The old job stays as it is, names the new one in ``retried_as``, and is no dead letter any more. In a batch the
+        The old job stays as it is, names the new one in ``retried_as``, and is no longer a dead letter. In a batch the
         new job takes its place.
 
         Raises:
-            JobNotFinished: It has not ended yet.
-            JobRetried: It was retried before.
-            JobChanged: Its record has another version than the given one.
+            JobNotFinished: The job has not ended yet.
+            JobRetried: The job was retried before.
+            JobChanged: The record's version is not ``version``.
             NotUnique: Another unfinished job has its unique key.
             JobNotFound: There is no such job, it is another tenant's, or its payload was not kept.
             InvalidPayload, UnknownKind: The other payload cannot be used.
@@ -286,12 +286,12 @@ class JobQueue:
         return answer.record
 
     async def ping(self) -> None:
-        """Return if the store answers. Raises StoreUnavailable."""
+        """Check that the store answers. Raises StoreUnavailable."""
         await self._store.ping()
 
 
 def _possible(job_id: str) -> str:
-    """Return an id that a job may have. Raises JobNotFound."""
+    """Return ``job_id`` if it is well formed. Raises JobNotFound."""
     if not keys.is_job_id(job_id):
         raise JobNotFound(f"There is no job {job_id[:128]}.")
     return job_id

@@ -1,4 +1,4 @@
-"""How the queues are: what waits, since when, how fast it goes, and who serves them. Figures are up to a second old."""
+"""The state of the queues: what waits, since when, throughput, and who serves them. Figures are up to a second old."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ _WAIT_S = 5
 
 
 class QueueStatus(NamedTuple):
-    """How one queue is."""
+    """The state of one queue."""
 
     figures: QueueFigures
     now_ms: int
@@ -29,24 +29,24 @@ class QueueStatus(NamedTuple):
 
     @property
     def age_ms(self) -> int:
-        """For how long its oldest due job has waited; 0 where none waits."""
+        """How long its oldest due job has waited; 0 if none waits."""
         oldest = self.figures.oldest_due_ms
         return 0 if oldest is None else max(0, self.now_ms - oldest)
 
     @property
     def in_rate(self) -> float:
-        """Jobs a second that were submitted, over the last four to five minutes."""
+        """Jobs submitted per second, over the last four to five minutes."""
         return self.figures.submitted / self._window_s
 
     @property
     def out_rate(self) -> float:
-        """Jobs a second that reached a final state, over the same time."""
+        """Jobs that reached a final state per second, over the same period."""
         ended = self.figures.succeeded + self.figures.failed + self.figures.cancelled
         return ended / self._window_s
 
     @property
     def drain_s(self) -> float | None:
-        """How long until nothing waits, if jobs end as fast as lately and none comes; None: unknown."""
+        """Time until nothing waits, if jobs end at the recent rate and none are added; None: unknown."""
         if self.figures.due == 0:
             return 0.0
         return self.figures.due / self.out_rate if self.out_rate > 0 and self.figures.paused_ms is None else None
@@ -61,8 +61,8 @@ class Queues:
 
     Args:
         queue: The client to read with.
-        max_due: Submissions to a queue in which so many jobs could run now are refused; None: never.
-        max_age_s: Nor are they taken by one whose oldest due job has waited for longer; None: whatever it has.
+        max_due: Submissions to a queue with this many due jobs are refused; None: no limit.
+        max_age_s: So are those to a queue whose oldest due job has waited longer than this; None: no limit.
     """
 
     def __init__(self, queue: JobQueue, *, max_due: int | None = None, max_age_s: float | None = None) -> None:
@@ -78,25 +78,25 @@ class Queues:
         self._skew_ms = 0.0
 
     async def all(self) -> list[QueueStatus]:
-        """Return every queue that a job of the registry goes to, that a worker serves, or that is paused, by name."""
+        """Return every queue that a registered job goes to, that a worker serves, or that is paused, sorted by name."""
         await self._read()
         return [self._views[name] for name in sorted(self._views)]
 
     async def workers(self) -> list[WorkerRecord]:
-        """Return the workers that live, by id."""
+        """Return the live workers, sorted by id."""
         return await self._fleet.read()
 
     async def pause(self, name: str, *, paused: bool) -> bool:
-        """Pause a queue or let it go on; tell whether that changed anything. Running jobs go on."""
+        """Pause or resume a queue; return whether that changed anything. Running jobs continue."""
         self._read_at_s = -_FRESH_S
         return await self._store.pause(name, paused=paused)
 
     async def position(self, record: JobRecord) -> int | None:
-        """Return how many jobs of its queue are due before a waiting job; None where it is not in the queue."""
+        """Return how many jobs of its queue are due before a waiting job; None if it is not in the queue."""
         return await self._store.position(record.queue, record.id)
 
     def retry_after_s(self, record: JobRecord) -> int | None:
-        """Return when to ask for a job again, by the latest figures; None for one that has ended. Never waits."""
+        """Return in how many seconds to poll a job again, by the latest figures; None if it has ended. Never waits."""
         self._refresh()
         view = self._views.get(record.queue)
         now_ms = int((monotonic() * 1000) + self._skew_ms) if self._skew_ms else record.created_ms
@@ -104,7 +104,7 @@ class Queues:
         return retry_after_s(record, now_ms, queue_age_ms=age_ms, run_ms=self._run_times.get(record.kind, 0))
 
     def refuse_full(self, name: str) -> None:
-        """Raise QueueFull where a queue takes no more submissions, by the latest figures. Never waits."""
+        """Raise QueueFull if a queue takes no more submissions, by the latest figures. Never waits."""
         if self._max_due is None and self._max_age_s is None:
             return
         self._refresh()
@@ -121,12 +121,12 @@ class Queues:
         await end([self._reading] if self._reading else [])
 
     def _until_room(self, view: QueueStatus) -> int:
-        """Return when there will be room, as fast as jobs ended lately."""
+        """Return in how many seconds there will be room, if jobs end at the recent rate."""
         too_many = view.figures.due - (self._max_due or 0) + 1 if self._max_due else view.figures.due
         return min(max(1, round(too_many / view.out_rate)), 3600) if view.out_rate > 0 else _WAIT_S
 
     def _refresh(self) -> None:
-        """Read anew, in the background, what is older than a second."""
+        """Refresh figures that are older than a second, in the background."""
         if self._reading is None and monotonic() - self._read_at_s >= _FRESH_S:
             self._reading = asyncio.create_task(self._read_in_background())
 

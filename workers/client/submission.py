@@ -1,4 +1,4 @@
-"""What a caller may say about a job beside its payload, and how that becomes a submission."""
+"""The options of a job, and how it becomes a submission."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -43,18 +43,18 @@ from arqway.workers.store.entries import (
 
 TAGS_MAX = 8
 _ID_CHARS_WITH_CALLBACK = 110
-"""The webhook delivery of such a job is a job with a longer id."""
+"""The webhook delivery of such a job is itself a job, with a longer id."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = 100 * 365 * 86_400_000
 
 
 class SubmitOptions(JobOptions, total=False):
-    """How a job is to be submitted and run."""
+    """Options of a submission. Each may be omitted or None."""
 
     job_id: str | None
-    """The caller's own id; a random one by default."""
+    """The caller's own id; random by default."""
     tenant: str | None
-    """Whose job it is; ``default`` by default."""
+    """The tenant that owns the job; ``default`` if omitted."""
     batch: str | None
     idempotency: Idempotency | None
 
@@ -63,12 +63,12 @@ class Accepted(NamedTuple):
     """A job that was accepted, now or by an earlier request with the same idempotency key."""
 
     record: JobRecord
-    """As it was when it was accepted."""
+    """The job as it was accepted."""
     replay: Replay | None = None
 
 
 def checked_callback(options: SubmitOptions, settings: Settings) -> SubmitOptions:
-    """Return the options. Raises InvalidSubmission for a callback that these settings do not allow."""
+    """Return the options unchanged. Raises InvalidSubmission for a callback that the settings do not allow."""
     if (url := options.get("callback_url")) is not None:
         if not settings.webhook_secrets:
             raise CallbacksOff
@@ -81,7 +81,7 @@ def checked_callback(options: SubmitOptions, settings: Settings) -> SubmitOption
 
 
 def make_submission(job: JobDefinition[Any, Any], payload_json: bytes, options: SubmitOptions) -> Submission:
-    """Return what the store accepts. Raises InvalidSubmission."""
+    """Return the submission for the store. Raises InvalidSubmission."""
     now_ms = int(time() * 1000)
     envelope = job.write_envelope(payload_json, now_ms)
     tries = job.retry.max_attempts
@@ -101,7 +101,7 @@ def make_submission(job: JobDefinition[Any, Any], payload_json: bytes, options: 
 
 
 def accepted_record(submission: Submission, accepted: Acceptance) -> JobRecord:
-    """Return the record of a job as it was accepted."""
+    """Return the initial record of an accepted job."""
     extras = submission.extras or {}
     return JobRecord(
         id=submission.id,
@@ -122,7 +122,10 @@ def accepted_record(submission: Submission, accepted: Acceptance) -> JobRecord:
 
 
 def strict_json(payload_json: bytes) -> bytes:
-    """Refuse the NaN and Infinity that pydantic reads and no JSON allows: other readers of the envelope could not."""
+    """Return the JSON unchanged. Raises InvalidPayload for NaN and Infinity.
+
+    Pydantic reads them, but they are not JSON, and other readers of the envelope would fail.
+    """
     if b"NaN" in payload_json or b"Infinity" in payload_json:
         try:
             from_json(payload_json, allow_inf_nan=False)
@@ -132,7 +135,7 @@ def strict_json(payload_json: bytes) -> bytes:
 
 
 def refusal_error(refusal: Refusal, job_id: str) -> ArqwayError:
-    """Return the error that tells why a job was not accepted."""
+    """Return the error that explains why a job was not accepted."""
     match refusal.reason:
         case "unique":
             return NotUnique(job_id=refusal.job_id)
@@ -144,7 +147,7 @@ def refusal_error(refusal: Refusal, job_id: str) -> ArqwayError:
 
 
 def cancel_error(answer: CancelAnswer, job_id: str) -> ArqwayError:
-    """Return the error that tells why a job was not cancelled."""
+    """Return the error that explains why a job was not cancelled."""
     match answer.reason:
         case "finished":
             return JobFinished(f"Job {job_id} has finished already.")
@@ -154,7 +157,7 @@ def cancel_error(answer: CancelAnswer, job_id: str) -> ArqwayError:
 
 
 def retry_error(answer: RetryAnswer, job_id: str) -> ArqwayError:
-    """Return the error that tells why a final job was not submitted again."""
+    """Return the error that explains why a finished job was not resubmitted."""
     match answer.reason:
         case "live":
             return JobNotFinished(f"Job {job_id} has not finished yet.")
@@ -176,7 +179,7 @@ def delay_ms(delay: timedelta | None) -> int:
 
 
 def moment_ms(name: str, moment: datetime | None) -> int:
-    """Return a moment as Unix milliseconds; 0 for none. Raises InvalidSubmission."""
+    """Return a moment as Unix milliseconds; 0 for None. Raises InvalidSubmission."""
     if moment is None:
         return 0
     if moment.tzinfo is None:

@@ -1,6 +1,6 @@
-"""``SyncJobQueue``: the client for code without an event loop, as in Flask, in Django and in scripts.
+"""``SyncJobQueue``: the client for code without an event loop, such as Flask, Django and scripts.
 
-Nothing is written twice: the asynchronous client runs on an event loop in a background thread, and a call waits for it.
+Nothing is written twice: the asynchronous client runs on an event loop in a background thread, and each call waits.
 """
 
 import asyncio
@@ -42,11 +42,11 @@ class _Running(NamedTuple):
 
 
 class _Background:
-    """A thread whose event loop serves one asynchronous client. It knows nothing of the ``SyncJobQueue`` it serves."""
+    """A thread whose event loop runs one asynchronous client. It holds no reference to its ``SyncJobQueue``."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         opened: Future[_Running] = Future()
-        # A daemon: a program that forgets `close` ends all the same.
+        # A daemon thread, so that a program which forgets `close` still exits.
         self._thread = Thread(
             target=lambda: asyncio.run(_serve(settings, registry, opened)), name="arqway-client", daemon=True
         )
@@ -59,7 +59,7 @@ class _Background:
         return asyncio.run_coroutine_threadsafe(_tracked(call, self._opened), self._opened.loop)
 
     def stop(self) -> None:
-        """Break off what is under way, and close the client soon. What was started before is seen, nothing after it."""
+        """Cancel the calls in progress, and close the client soon. Calls made earlier are seen, later ones are not."""
         self._opened.loop.call_soon_threadsafe(self._opened.stop.set)
 
     def join(self) -> None:
@@ -77,7 +77,7 @@ async def _serve(settings: Settings, registry: Registry, opened: "Future[_Runnin
     except BaseException as error:
         if opened.done():
             raise
-        opened.set_exception(error)  # the caller's error, not this thread's
+        opened.set_exception(error)  # raised in the caller, not in this thread
 
 
 async def _tracked(call: Callable[[JobQueue], Awaitable[T]], opened: _Running) -> T:
@@ -93,7 +93,7 @@ async def _tracked(call: Callable[[JobQueue], Awaitable[T]], opened: _Running) -
 def _waiting(
     method: Callable[Concatenate[JobQueue, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate["SyncJobQueue", P], T]:
-    """Return ``method`` of ``JobQueue`` as one of ``SyncJobQueue`` that waits for its end."""
+    """Return ``method`` of ``JobQueue`` as a method of ``SyncJobQueue`` that blocks until it is done."""
 
     @wraps(method)
     def call(self: "SyncJobQueue", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -103,20 +103,20 @@ def _waiting(
 
 
 class SyncJobQueue:
-    """Does what ``JobQueue`` does, and waits for it. Safe to share between threads.
+    """Does what ``JobQueue`` does, but blocks. Safe to share between threads.
 
-    Nothing is opened before the first call. A process that was forked opens connections of its own, so one made before
-    gunicorn forks its workers can be used in each of them. Every call raises what ``JobQueue``'s raises, and
+    Nothing is opened before the first call. A forked process opens connections of its own, so a client made before
+    gunicorn forks its workers can be used in each of them. Every method raises what that of ``JobQueue`` raises, and
     RuntimeError once the client is closed.
 
-    It works where an event loop runs, as in a notebook, but blocks that loop: use ``JobQueue`` in ``async def``.
+    It works while an event loop is running, as in a notebook, but blocks that loop: use ``JobQueue`` in ``async def``.
 
     Args:
         registry: The kinds that may be submitted.
-        settings: Where Redis is, and retention times; by default from the environment.
+        settings: Where Redis is, and retention times; read from the environment by default.
 
     Raises:
-        ConfigurationError: A variable of the environment cannot be used.
+        ConfigurationError: An environment variable has an invalid value.
     """
 
     def __init__(self, registry: Registry, *, settings: Settings | None = None) -> None:
@@ -162,10 +162,10 @@ class SyncJobQueue:
         after_commit: SqlSession | None = None,
         **options: Unpack[SubmitOptions],
     ) -> JobRecord | PendingJob:
-        """Accept a job for running; see ``JobQueue.submit``."""
+        """Accept a job; see ``JobQueue.submit``."""
         if after_commit is None:
             return self.run(lambda queue: queue.submit(job, payload, **options))
-        session = sync_session(after_commit)  # here, since a scoped session is this thread's
+        session = sync_session(after_commit)  # here, since a scoped session belongs to this thread
         return self.run(lambda queue: queue.submit(job, payload, after_commit=session, **options))
 
     submit_many = _waiting(JobQueue.submit_many)
@@ -179,9 +179,9 @@ class SyncJobQueue:
     ping = _waiting(JobQueue.ping)
 
     def run(self, call: Callable[[JobQueue], Awaitable[T]]) -> T:
-        """Run anything that an asynchronous client can do: ``jobs.run(lambda queue: Queues(queue).all())``.
+        """Run any call on the asynchronous client: ``jobs.run(lambda queue: Queues(queue).all())``.
 
-        Ctrl-C breaks it off.
+        Ctrl-C cancels it.
         """
         with self._lock:
             if self._closed:
@@ -189,7 +189,7 @@ class SyncJobQueue:
             if self._background is None:
                 self._background = _Background(self._settings, self._registry)
                 self._finalizer = weakref.finalize(self, self._background.stop)
-                self._finalizer.atexit = False  # then `_close_all` waits for the end
+                self._finalizer.atexit = False  # at exit, `_close_all` closes it and waits
             future = self._background.start(call)
         try:
             return future.result()
@@ -200,31 +200,31 @@ class SyncJobQueue:
             raise
 
     def close(self) -> None:
-        """Close the connections; a call of another thread that is under way is broken off.
+        """Close the connections; calls in progress in other threads are cancelled.
 
-        Jobs whose transactions have committed are given 5 s to be accepted. Closing again does nothing.
+        Jobs whose transactions have committed get 5 s to be accepted. Safe to repeat.
         """
         with self._lock:
             self._closed = True
             background, self._background = self._background, None
             if background is not None and self._finalizer is not None:
-                self._finalizer.detach()  # its own call does nothing while the interpreter exits
+                self._finalizer.detach()  # calling it does nothing while the interpreter exits
                 background.stop()
         if background is not None:
             background.join()
 
     def _forget(self) -> None:
-        """Leave the parent's connections to the parent."""
+        """Leave the parent process its connections."""
         if self._finalizer is not None:
             self._finalizer.detach()
         if self._background is not None:
-            _of_parents.append(self._background)
+            _parent_backgrounds.append(self._background)
         self._start_afresh()
 
 
 _instances: weakref.WeakSet[SyncJobQueue] = weakref.WeakSet()
-_of_parents: list[_Background] = []
-"""Kept, so that nothing of them is closed: their sockets are the parent process's, too."""
+_parent_backgrounds: list[_Background] = []
+"""Kept alive so that nothing of theirs is closed: their sockets are also the parent process's."""
 
 
 @atexit.register

@@ -1,4 +1,4 @@
-"""Why a job is waiting: an answer for whoever stares at ``queued``."""
+"""Why a job is waiting: an explanation for anyone who wonders about ``queued``."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -10,20 +10,20 @@ from arqway.workers.contract.worker import WorkerRecord
 
 
 class Reason(NamedTuple):
-    """One thing that a job waits for."""
+    """One reason why a job is waiting."""
 
     code: Literal["scheduled", "retrying", "queue_paused", "no_worker", "unknown_kind", "workers_busy", "backlog"]
     message: str
     until_ms: int | None = None
-    """When it will be over, where that is known."""
+    """When it will be over, if known."""
     position: int | None = None
     """``backlog``: how many jobs of the queue are due before it."""
     estimate_s: float | None = None
-    """``backlog``: how long they will take, as fast as jobs ended lately."""
+    """``backlog``: how many seconds they will take, if jobs end at the recent rate."""
 
 
 async def reasons_for(record: JobRecord, queues: Queues) -> list[Reason]:
-    """Return what a job waits for, the firmest reason first; nothing for one that runs or has ended."""
+    """Return why a job is waiting, the most certain reason first; empty if it is running or has ended."""
     if record.finished or record.state is JobState.RUNNING:
         return []
     workers = await queues.workers()

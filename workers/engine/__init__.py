@@ -1,1 +1,1 @@
-"""arq's worker, made fast and crash-safe: one background duty a file, put together in ``worker``."""
+"""arq's worker, made fast and crash-safe: one background duty per file, assembled in ``worker``."""

@@ -1,7 +1,7 @@
 """arq's own functions and cron jobs, run as jobs: ``async def f(ctx, *args, **kwargs)``.
 
-They keep arq's rules: only ``Retry``, ``RetryJob`` and a stray cancellation run a function again, ``max_tries`` counts
-runs, and ``ctx`` is a dict. Source: arq 0.28, ``worker.py`` ``Worker.run_job``.
+They follow arq's rules: only ``Retry``, ``RetryJob`` and an unrequested cancellation cause another run, ``max_tries``
+counts runs, and ``ctx`` is a dict. Source: arq 0.28, ``worker.py`` ``Worker.run_job``.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _NO_LIMIT = timedelta(days=365)
 
 @dataclass(frozen=True, kw_only=True)
 class ArqFunction:
-    """A function or cron job as arq defines it; implements ``workers.definition.Runnable``."""
+    """An arq function or cron job; implements ``workers.definition.Runnable``."""
 
     kind: str
     function: arq.worker.Function | CronJob
@@ -42,17 +42,17 @@ class ArqFunction:
     keep_result_ms: int | None
     soft_timeout: timedelta | None = None
     serializer: Serializer | None = None
-    """Writes results, and ``deserializer`` reads arguments, where the worker was given JSON functions of its own."""
+    """Writes results, as ``deserializer`` reads arguments; set if the worker was given JSON functions of its own."""
     deserializer: Deserializer | None = None
 
     @property
     def keep_lease_ms(self) -> int:
-        """How long its id counts as running after its end: a slower worker may still enqueue the same cron run."""
+        """How long its id counts as running after it ends: a slower worker may still enqueue the same cron run."""
         return keep_cronjob_progress * 1000 if isinstance(self.function, CronJob) else 0
 
     @classmethod
     def of(cls, function: arq.worker.Function | CronJob, worker: arq.worker.Worker) -> "ArqFunction":
-        """Return ``function`` with the limits that ``worker`` gives to functions without any of their own."""
+        """Return ``function`` with the limits of ``worker`` where it has none of its own."""
         timeout_s = worker.job_timeout_s if function.timeout_s is None else function.timeout_s
         tries = worker.max_tries if function.max_tries is None else function.max_tries
         return cls(
@@ -68,11 +68,11 @@ class ArqFunction:
         )
 
     def read_envelope(self, envelope: bytes) -> Arguments:
-        """Return the arguments inside an envelope. Raises InvalidPayload."""
+        """Return the arguments in an envelope. Raises InvalidPayload."""
         try:
             fields = (self.deserializer or from_json)(envelope)
             return tuple(fields["a"]), dict(fields["k"])
-        except Exception:  # a deserializer of the user's may raise anything
+        except Exception:  # a user's deserializer may raise anything
             raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
 
     def write_result(self, result: Any) -> bytes:
@@ -85,7 +85,7 @@ class ArqFunction:
             raise InvalidResult from error
 
     async def __call__(self, ctx: JobContext, payload: Arguments) -> Any:
-        """Run the function, and tell arq's ways of asking for another try in our words."""
+        """Run the function, and translate arq's requests for another try into ``RetryJob``."""
         attempt = cast(Attempt, ctx.link)
         args, kwargs = payload
         try:
@@ -98,7 +98,7 @@ class ArqFunction:
 
 
 def arq_context(worker_context: dict[Any, Any], attempt: Attempt) -> dict[Any, Any]:
-    """Return the ``ctx`` of one attempt: the same dict for the function and for every hook."""
+    """Return the ``ctx`` of one attempt: the same dict for the function and every hook."""
     if attempt.arq_context is None:
         attempt.arq_context = {**worker_context, **_about(attempt.claim)}
     return attempt.arq_context

@@ -1,6 +1,6 @@
-"""A stock arq ``WorkerSettings``, found by its name and run by ``JobWorker`` without a change to it.
+"""A stock arq ``WorkerSettings``, found by name and run unchanged by ``JobWorker``.
 
-What counts is said by arq's own ``get_kwargs``: those attributes of a class or an object, or items of a dict, that are
+As in arq's own ``get_kwargs``, what counts are the attributes of a class or an object, or the items of a dict, that are
 arguments of ``arq.worker.Worker``. Source: arq 0.28, ``worker.py`` ``get_kwargs`` and ``cli.py``.
 """
 
@@ -25,17 +25,17 @@ from arqway.workers.engine.worker import JobWorker
 from arqway.workers.settings import Settings
 
 _ARQ_MAX_JOBS = 10
-"""What arq runs at a time where nobody says otherwise."""
+"""How many jobs arq runs at a time by default."""
 _PROBE = {"t": 1, "f": "probe", "a": [1, "one"], "k": {"b": None}, "et": 1}
-_OF_OTHERS = ("<frozen ", importlib_file, f"{Path(__file__).parents[2]}/", f"{Path(arq.worker.__file__).parent}/")
-"""Where code lies that is neither the user's nor what the user called: importlib, Arqway and arq."""
+_NOT_USER_CODE = ("<frozen ", importlib_file, f"{Path(__file__).parents[2]}/", f"{Path(arq.worker.__file__).parent}/")
+"""Paths of code that is neither the user's nor called by it: importlib, Arqway and arq."""
 _POOL_NAMES = {"db": "database", "path": "unix_socket_path"}
-"""How redis-py's connections call what ``RedisSettings`` call otherwise."""
+"""Arguments of redis-py's connections that ``RedisSettings`` names differently."""
 _NOT_JSON = "does not {} plain JSON, which is all that Arqway stores; docs/from-arq.md says how to move"
 
 
 class ArqQueues(NamedTuple):
-    """What the supervisor of arq workers must know, as JSON, for it never imports their module."""
+    """What the supervisor of arq workers must know. Passed as JSON, since it never imports their module."""
 
     queues: list[str]
     burst: bool
@@ -47,9 +47,9 @@ def arq_worker(name: str, settings: Settings, worker_id: str | None = None) -> J
     """Return a worker for the settings at ``module.WorkerSettings`` or ``module:WorkerSettings``.
 
     Raises:
-        ConfigurationError: There are none, arq would not take them, or their serializers do not speak JSON. One line.
+        ConfigurationError: They do not exist, arq would not accept them, or their serializers are not JSON. One line.
     """
-    with _told_in_one_line(name):
+    with _errors_in_one_line(name):
         found = _find(name)
         takes = isinstance(found, dict) or hasattr(found, "__dict__")
         options: dict[str, Any] = {**arq.worker.get_kwargs(found)} if takes else {}
@@ -59,14 +59,14 @@ def arq_worker(name: str, settings: Settings, worker_id: str | None = None) -> J
         if "max_jobs" not in settings.model_fields_set:
             options.setdefault("max_jobs", _ARQ_MAX_JOBS)
         worker = JobWorker(settings=settings, worker_id=worker_id, **options)
-    if worker.redis_settings is None:  # a pool that was made with arq's default would pickle what jobs enqueue
+    if worker.redis_settings is None:  # a pool made with arq's defaults would pickle what jobs enqueue
         worker.pool.job_serializer = worker.job_serializer
         worker.pool.job_deserializer = worker.job_deserializer
     return worker
 
 
 def describe(worker: JobWorker) -> ArqQueues:
-    """Tell where the jobs of a worker are."""
+    """Return the queues of a worker and the server they are on."""
     if worker.redis_settings is not None:
         given = vars(worker.redis_settings)
     else:
@@ -78,7 +78,7 @@ def describe(worker: JobWorker) -> ArqQueues:
 
 
 async def open_described(server: dict[str, Any], *, tries: int) -> ArqRedis:
-    """Connect to the server of an ``ArqQueues``, a try a second. Raises redis-py's errors if none succeeds."""
+    """Connect to the server of an ``ArqQueues``, one try per second. Raises redis-py's errors if none succeeds."""
     return await create_pool(RedisSettings(**{**server, "conn_retries": tries - 1, "conn_retry_delay": 1}))
 
 
@@ -100,8 +100,8 @@ def _find(name: str) -> Any:
 
 
 @contextmanager
-def _told_in_one_line(name: str) -> Iterator[None]:
-    """Turn whatever the user's module raises into a ConfigurationError with file, line and, last, the cause."""
+def _errors_in_one_line(name: str) -> Iterator[None]:
+    """Turn anything the user's module raises into a ConfigurationError with file, line and, last, the cause."""
     try:
         yield
     except ConfigurationError:
@@ -115,8 +115,10 @@ def _told_in_one_line(name: str) -> Iterator[None]:
 
 
 def _place(error: BaseException) -> str:
-    """Return the innermost place in the user's own code: in the current folder, or in that of their module."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OF_OTHERS)]
+    """Return the innermost place in the user's own code: in the current folder, or in the folder of their module."""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_NOT_USER_CODE)
+    ]
     folders = tuple(f"{folder}/" for folder in (Path.cwd(), *(Path(frame.filename).parent for frame in frames[:1])))
     own = [frame for frame in frames if frame.filename.startswith(folders)]
     return f"{_shown(own[-1].filename)}:{own[-1].lineno}: " if own else ""
@@ -127,7 +129,7 @@ def _shown(file: str) -> str:
 
 
 def _refuse_other_formats(name: str, options: dict[str, Any]) -> None:
-    """Raise ConfigurationError if the queue would hold anything but JSON: our scripts read and write it, too."""
+    """Raise ConfigurationError if the queue would hold anything but JSON, which our scripts read and write, too."""
     checks: list[tuple[str, str, Callable[[Any], bool]]] = [
         ("job_serializer", "write", lambda write: json.loads(write(dict(_PROBE))) == _PROBE),
         ("job_deserializer", "read", lambda read: read(envelope.encode(_PROBE)) == _PROBE),
@@ -135,7 +137,7 @@ def _refuse_other_formats(name: str, options: dict[str, Any]) -> None:
     for option, verb, speaks_json in checks:
         function = options.get(option)
         if function is None:
-            options.pop(option, None)  # ours is taken instead, as arq takes its own
+            options.pop(option, None)  # ours is used instead, as arq would use its own
             continue
         try:
             right = speaks_json(function)

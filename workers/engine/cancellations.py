@@ -1,7 +1,7 @@
 """Requests to cancel running jobs.
 
-Ours come by a message and, if that is lost, by the next renewal of the lease. Those of stock arq's ``Job.abort`` stand
-in ``arq:abort``.
+Ours arrive as a message or, if that is lost, with the next renewal of the lease. Those of stock arq's ``Job.abort`` are
+stored in ``arq:abort``.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from arqway.workers.store.jobs import JobStore
 
 
 class Cancellations:
-    """Cancels the jobs of an executor that somebody asks to cancel.
+    """Cancels the jobs of an executor on request.
 
     Args:
-        store: Where it is asked.
+        store: Where requests are made.
         executor: Runs the jobs.
-        look_s: How often to look for what stock arq clients ask.
+        look_s: How often to look for requests of stock arq clients.
     """
 
     def __init__(self, store: JobStore, executor: Executor, *, look_s: float) -> None:
@@ -29,7 +29,7 @@ class Cancellations:
         self._look_s = look_s
 
     async def listen(self) -> None:
-        """Cancel jobs as requests are announced. Redis may come and go."""
+        """Cancel jobs as requests are announced. Survives outages of Redis."""
         backoff = Backoff()
         while True:
             try:
@@ -40,7 +40,7 @@ class Cancellations:
                 await asyncio.sleep(backoff.next_s())
 
     async def look_for_aborts(self) -> None:
-        """Cancel jobs that stock arq clients ask to abort. Redis may come and go."""
+        """Cancel jobs that stock arq clients ask to abort. Survives outages of Redis."""
         while True:
             if self._executor.running:
                 with suppress(StoreUnavailable):

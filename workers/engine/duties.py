@@ -1,4 +1,4 @@
-"""The duties of a worker: what goes on beside its jobs, in its own thread and in the side thread."""
+"""The duties of a worker: what runs alongside its jobs, in its own thread and in the side thread."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from arqway.workers.engine.worker import JobWorker
 
 _CRON_S = 0.5
-"""arq's own shortest time between two looks for cron jobs that are due."""
+"""arq's own shortest time between two checks for due cron jobs."""
 
 
 @asynccontextmanager
 async def duties_of(
     worker: "JobWorker", slots: Sequence[Slots], kinds: Collection[str]
 ) -> "AsyncIterator[list[asyncio.Task[NoReturn]]]":
-    """Keep the duties of ``worker`` going for the time of the block.
+    """Run the duties of ``worker`` for the time of the block.
 
     Args:
         worker: Its executor, store and pool are open.
-        slots: All that it fills; those of its jobs come first.
-        kinds: All that it runs.
+        slots: All slots that it fills, those of its own jobs first.
+        kinds: All kinds that it runs.
 
     Yields:
-        Tasks of which one ends only if a duty keeps failing, with DutyError.
+        Tasks that end only if a duty keeps failing, with DutyError.
 
     Raises:
         ConfigurationError: The health port cannot be opened.
@@ -60,21 +60,21 @@ async def duties_of(
         queues = [queue for each in slots for queue in each.queues]
         heartbeat = Heartbeat(worker, vitals, queues=queues, kinds=kinds)
         leases = LeaseKeeper(executor, lease_s=settings.lease_s, stalled=vitals.stalled)
-        beside: dict[str, Duty] = {"loop watch": watch.run}
+        side_duties: dict[str, Duty] = {"loop watch": watch.run}
         if settings.worker_health_port is not None:
             listener = stack.enter_context(listen(settings.worker_health_host, settings.worker_health_port))
-            beside["health port"] = HealthPort(vitals, listener).run
+            side_duties["health port"] = HealthPort(vitals, listener).run
 
         @asynccontextmanager
-        async def open_beside(redis: ArqRedis) -> AsyncIterator[Mapping[str, Duty]]:
+        async def open_side_duties(redis: ArqRedis) -> AsyncIterator[Mapping[str, Duty]]:
             fleet = Fleet(redis)
             beating = {"leases": partial(leases.run, JobStore(redis)), "heartbeat": partial(heartbeat.run, fleet)}
             try:
-                yield {**beating, **beside}
+                yield {**beating, **side_duties}
             finally:
                 await heartbeat.farewell(fleet)
 
-        side = await stack.enter_async_context(SideThread(worker.pool, open_beside))
+        side = await stack.enter_async_context(SideThread(worker.pool, open_side_duties))
         tasks = await stack.enter_async_context(supervised(own))
         side_task = asyncio.create_task(side.watch())
         stack.push_async_callback(end, [side_task])
@@ -94,7 +94,7 @@ def _vitals(worker: "JobWorker", watch: LoopWatch, slots: Slots) -> Vitals:
 
 
 async def _run_cron_jobs(worker: "JobWorker", look_s: float) -> None:
-    """Enqueue cron jobs when they are due. Redis may come and go."""
+    """Enqueue cron jobs when they are due. Survives outages of Redis."""
     while True:
         with suppress(StoreUnavailable), store_errors():
             await worker.heart_beat()

@@ -1,6 +1,6 @@
-"""The health port: ``/livez`` and ``/readyz`` of a worker, for whatever starts and restarts it.
+"""The health port: ``/livez`` and ``/readyz`` of a worker, for the orchestrator that starts and restarts it.
 
-HTTP/1.1 by hand, since a worker needs no web framework for two answers. One request a connection.
+HTTP/1.1 is written by hand, since two answers need no web framework. One request per connection.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Answer = tuple[HTTPStatus, dict[str, str]]
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises ConfigurationError: nobody can listen there."""
+    """Return a listening socket. Raises ConfigurationError if the address cannot be used."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -31,11 +31,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HealthPort:
-    """Answers probes from what the vitals say.
+    """Answers probes from a worker's vitals.
 
     Args:
-        vitals: May be asked while the worker's event loop is blocked.
-        listener: Stays open when answering fails, so that it can begin again.
+        vitals: Read even while the worker's event loop is blocked.
+        listener: Stays open when answering fails, so that it can start again.
     """
 
     def __init__(self, vitals: Vitals, listener: socket.socket) -> None:
@@ -55,7 +55,7 @@ class HealthPort:
                 server.close()
 
     def _liveness(self) -> Answer:
-        """Fail only where a new process would help: the event loop is taken for dead."""
+        """Fail only if a new process would help: when the event loop is considered dead."""
         if self._vitals.stalled():
             return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "dead", "reason": "loop_dead"}
         return HTTPStatus.OK, {"status": "ok"}
@@ -75,7 +75,7 @@ class HealthPort:
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, IncompleteReadError, LimitOverrunError, OSError):
-            writer.transport.abort()  # whoever it was does not speak HTTP, or has gone
+            writer.transport.abort()  # the peer does not speak HTTP, or has gone
 
     def _respond(self, head: bytes) -> bytes:
         method, _, rest = head.decode("latin-1").partition(" ")

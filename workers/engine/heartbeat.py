@@ -1,4 +1,4 @@
-"""The heartbeat: a worker writes to Redis, every few seconds, that it is alive and what it is doing."""
+"""The heartbeat: every few seconds a worker writes to Redis that it is alive and what it is doing."""
 
 import asyncio
 import logging
@@ -23,20 +23,20 @@ logger = logging.getLogger("arqway.workers.engine")
 
 PERIOD_S = 10.0
 BEATS = 3
-"""A worker that misses so many in a row is gone."""
+"""A worker that misses this many in a row is considered gone."""
 _AWAY_S = 1.0
-"""From one attempt to the next while Redis is away."""
+"""Pause between attempts while Redis is away."""
 _FAREWELL_S = 1.0
 
 
 class Heartbeat:
-    """Beats for one worker.
+    """Sends the heartbeat of one worker.
 
     Args:
         worker: Read from the side thread.
-        vitals: Told of each beat that Redis has taken.
-        queues: All that it serves.
-        kinds: All that it runs.
+        vitals: Updated with each beat that Redis accepts.
+        queues: All queues that it serves.
+        kinds: All kinds that it runs.
     """
 
     def __init__(self, worker: "JobWorker", vitals: Vitals, *, queues: Collection[str], kinds: Collection[str]) -> None:
@@ -53,7 +53,7 @@ class Heartbeat:
         )
 
     async def run(self, fleet: Fleet) -> None:
-        """Beat until cancelled. Redis may come and go."""
+        """Beat until cancelled. Survives outages of Redis."""
         while True:
             health = self._arq_health()
             pause_s = min(PERIOD_S, health.life_ms / 1000 / 2)
@@ -67,7 +67,7 @@ class Heartbeat:
             await asyncio.sleep(pause_s)
 
     async def farewell(self, fleet: Fleet) -> None:
-        """Take the worker off the list. If Redis is away or refuses, its record runs out instead. Never raises."""
+        """Remove the worker from the list. If Redis is away or refuses, its record expires instead. Never raises."""
         try:
             async with asyncio.timeout(_FAREWELL_S):
                 await fleet.remove(self._record.id)
@@ -102,5 +102,5 @@ class Heartbeat:
 def _version() -> str:
     try:
         return version("arqway")
-    except PackageNotFoundError:  # run from a checkout that was not installed
+    except PackageNotFoundError:  # running from a checkout that is not installed
         return "unknown"

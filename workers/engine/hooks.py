@@ -1,4 +1,4 @@
-"""What arq's worker does around each job of its queues: it calls hooks, and counts how jobs end."""
+"""What arq's worker does around each job of its queues: call hooks, and count outcomes."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ Hook = Callable[[dict[Any, Any]], Awaitable[Any]]
 
 
 class Counters(Observer):
-    """Counts in arq's attributes ``jobs_complete``, ``jobs_retried`` and ``jobs_failed``."""
+    """Keeps arq's counters ``jobs_complete``, ``jobs_retried`` and ``jobs_failed``."""
 
     def __init__(self, worker: Worker, queues: Collection[str]) -> None:
         self._worker = worker
@@ -41,7 +41,7 @@ class Counters(Observer):
 class Hooks(Observer):
     """Calls ``on_job_start``, ``on_job_end`` and ``after_job_end``, each with the attempt's own ``ctx``.
 
-    An exception in a hook is logged; it harms neither the job nor the worker.
+    An exception in a hook is logged; it affects neither the job nor the worker.
     """
 
     def __init__(self, worker: Worker, queues: Collection[str]) -> None:
@@ -58,14 +58,14 @@ class Hooks(Observer):
         await self._call(self._worker.on_job_end, attempt)
 
     def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """Call ``after_job_end``, in a task of its own; like arq, not for a job that was refused before it ran."""
+        """Call ``after_job_end`` in a task of its own; like arq, not for a job that was refused before it ran."""
         if self._worker.after_job_end is not None and attempt.begun:
             task = asyncio.create_task(self._call(self._worker.after_job_end, attempt))
             self._after.add(task)
             task.add_done_callback(self._after.discard)
 
     async def finished(self) -> None:
-        """Return when every hook has."""
+        """Wait until every hook has returned."""
         while self._after:
             await asyncio.wait(self._after)
 

@@ -1,8 +1,8 @@
-"""The intake: fills free slots with claimed jobs until it is told to stop.
+"""The intake: fills free slots with claimed jobs until it is stopped.
 
-An idle worker blocks on its queues' wake lists instead of polling. A stock arq producer pushes no token, and nothing
-happens when a scheduled job comes due. So the intake also looks at the head of each queue, one command a queue, every
-poll interval and at the moment when the next known job is due.
+An idle worker blocks on its queues' wake lists instead of polling. But a stock arq producer pushes no wake token, and
+nothing happens when a scheduled job comes due. So the intake also checks the head of each queue, with one command per
+queue, every poll interval and at the moment when the next known job is due.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ _SHORTEST_WAIT_S = 0.001
 
 
 class Look(NamedTuple):
-    """What one look at the queues of some slots found."""
+    """The result of one look at the queues of some slots."""
 
     claimed: int
     next_due_ms: int | None
-    """When the next job of any queue is due, as far as anybody knows, by the server's clock; it may be past."""
+    """When the next known job of any queue is due, by the server's clock; may be in the past."""
     skew_ms: float
-    """The server's clock less ours."""
+    """The server's clock minus ours."""
 
     @property
     def empty(self) -> bool:
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 class Intake(Observer):
-    """Claims jobs for one worker process, for each of its slots side by side: full ones keep no other waiting.
+    """Claims jobs for one worker process. Its slots are filled in parallel, so full ones do not hold up the others.
 
     Args:
         store: Where the queues are.
@@ -76,34 +76,34 @@ class Intake(Observer):
         self._freed.set()
 
     def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """Look again: fewer outcomes wait to be written."""
+        """Allow another look: fewer outcomes wait to be written."""
         self._slots_of[attempt.claim.queue].settle(attempt)
 
     def stop(self) -> None:
-        """Claim no more. What a claim under way still brings is handed back."""
+        """Claim no more jobs. Those that a claim in flight still returns are handed back."""
         self._stopped.set()
         for slots in self._slots:
             slots.changed.set()
 
     def hurry(self) -> None:
-        """End the wait for running jobs, the present one or the next."""
+        """End the current or the next wait for running jobs."""
         self._hurried = True
         self._freed.set()
 
     async def run(self) -> None:
-        """Claim until told to stop or, in a burst, until nothing is left. Raises what is no StoreUnavailable."""
+        """Claim until stopped or, in a burst, until nothing is left. Raises any error but StoreUnavailable."""
         filling = [asyncio.create_task(self._fill(slots)) for slots in self._slots]
         try:
             await asyncio.wait(filling, return_when=asyncio.FIRST_COMPLETED)
             self.stop()
-            await asyncio.wait(filling)  # a claim under way must be heard to its end, or its jobs wait out a lease
+            await asyncio.wait(filling)  # a claim in flight must be awaited, or its jobs wait out a lease
         finally:
             await end(task for task in filling if not task.done())
         for task in filling:
             task.result()
 
     async def emptied(self, timeout_s: float) -> bool:
-        """Wait until no job holds a slot, at most ``timeout_s`` or until hurried; tell whether that is so."""
+        """Wait until no job holds a slot, for ``timeout_s`` at most or until hurried; return whether none does."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not self._hurried and any(slots.tasks for slots in self._slots):
@@ -135,7 +135,7 @@ class Intake(Observer):
                 await self._unless_stopped(asyncio.sleep(backoff.next_s()))
 
     async def _await_change(self, slots: Slots) -> None:
-        """Return when a slot may be free; a burst that may begin no more jobs is over with its last one."""
+        """Return when a slot may be free. A burst that may start no more jobs is over when its last one ends."""
         if slots.burst and slots.spent:
             self.stop()
             return
@@ -143,7 +143,7 @@ class Intake(Observer):
         await slots.changed.wait()
 
     async def _look(self, slots: Slots) -> Look:
-        """Claim from queue after queue, and start each queue's jobs at once: the next claim may fail."""
+        """Claim from one queue after another, and start each queue's jobs at once: the next claim may fail."""
         want, claimed, skew_ms = slots.wanted, 0, 0.0
         dues: list[int] = []
         for queue in slots.turn():
@@ -169,7 +169,7 @@ class Intake(Observer):
         return Look(claimed, min(dues, default=None), skew_ms)
 
     async def _more(self, slots: Slots, found: Look) -> None:
-        """Return when woken or when a job is due; in a burst after a poll interval, too, for queues run empty."""
+        """Return when woken or when a job is due; in a burst also after a poll interval, as the queues may be empty."""
         due_ms = found.next_due_ms
         while True:
             wait_s = slots.poll_s
@@ -183,7 +183,7 @@ class Intake(Observer):
                 return
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
-        """Wait, but no longer than until told to stop."""
+        """Wait, but no longer than until the intake is stopped."""
         tasks = asyncio.create_task(waiting), asyncio.create_task(_set(self._stopped))
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await end(task for task in tasks if not task.done())

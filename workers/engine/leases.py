@@ -1,4 +1,4 @@
-"""Keeping leases. They are renewed from the side thread, so that a job which blocks the event loop keeps its lease."""
+"""Keeping leases: they are renewed from the side thread, so that a job that blocks the event loop keeps its lease."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,12 +15,12 @@ _RENEWALS_PER_LEASE = 4
 
 
 class LeaseKeeper:
-    """Renews the leases of all running attempts. Made on the event loop that runs them.
+    """Renews the leases of all running attempts. Must be created on the event loop that runs them.
 
     Args:
-        executor: Runs them; its attempts are read from the side thread.
+        executor: Runs the attempts, which are read from the side thread.
         lease_s: How long a lease holds.
-        stalled: Whether the event loop is taken for dead, so that its leases are left to run out.
+        stalled: Whether the event loop is considered dead, so that its leases are left to expire.
     """
 
     def __init__(self, executor: Executor, *, lease_s: float, stalled: Callable[[], bool]) -> None:
@@ -31,10 +31,10 @@ class LeaseKeeper:
         self._loop = asyncio.get_running_loop()
 
     async def run(self, store: JobStore) -> None:
-        """Renew until cancelled. Redis may come and go."""
+        """Renew leases until cancelled. Survives outages of Redis."""
         while True:
             if not self._stalled():
-                with suppress(StoreUnavailable):  # a settlement finds out whether its job was lost meanwhile
+                with suppress(StoreUnavailable):  # settling a job reveals whether it was lost meanwhile
                     await self._renew(store)
             await asyncio.sleep(self._period_s)
 

@@ -1,4 +1,4 @@
-"""Watching a worker's event loop from another thread: whether it turns, and what it hangs in if it does not."""
+"""Watching a worker's event loop from another thread: whether it runs, and where it hangs if it does not."""
 
 import asyncio
 import logging
@@ -19,11 +19,11 @@ _STACK_FRAMES = 6
 
 
 class LoopWatch:
-    """Watches the event loop on which it is made. A loop that is blocked is reported with the stack it hangs in.
+    """Watches the event loop on which it is created, and reports a blocked loop with the stack that it hangs in.
 
     Args:
         running: The attempts that run on the loop; read from the watching thread.
-        stall_s: How long the loop may be blocked before it is taken for dead.
+        stall_s: How long the loop may be blocked before it is considered dead.
     """
 
     def __init__(self, running: Mapping[str, Attempt], *, stall_s: float) -> None:
@@ -36,16 +36,19 @@ class LoopWatch:
 
     @property
     def blocked_s(self) -> float:
-        """How long the loop has not turned, above what is usual. May be asked from any thread, as all here."""
+        """Time since the loop last turned, beyond the usual interval.
+
+        Safe to read from any thread, like everything in this class.
+        """
         return max(0.0, time.monotonic() - self._turned_at_s - _TURN_S)
 
     @property
     def stalled(self) -> bool:
-        """Whether the loop is taken for dead: its leases are left to run out, and only a new process helps."""
+        """Whether the loop is considered dead: its leases are left to expire, and only a new process helps."""
         return self.blocked_s > self._stall_s
 
     async def run(self) -> None:
-        """Report each time that the loop is blocked; runs on the watching thread's own loop."""
+        """Report each time that the loop is blocked. Runs on the watching thread's own loop."""
         while True:
             blocked_s = self.blocked_s
             if blocked_s < _BLOCKED_S:
@@ -56,7 +59,7 @@ class LoopWatch:
             await asyncio.sleep(_LOOK_S)
 
     def close(self) -> None:
-        """Let the loop go without being watched."""
+        """Stop watching the loop."""
         self._timer.cancel()
 
     def _turn(self) -> None:

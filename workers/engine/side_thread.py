@@ -1,6 +1,6 @@
-"""The side thread: duties that must go on while a job blocks the worker's event loop.
+"""The side thread: duties that must continue while a job blocks the worker's event loop.
 
-It has one event loop and one pool of connections of its own. Why there is one: docs/decisions/0025.
+It has an event loop and a connection pool of its own. Why it exists: docs/decisions/0025.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ OpenDuties = Callable[[ArqRedis], AbstractAsyncContextManager[Mapping[str, Duty]
 
 
 class SideThread:
-    """Keeps duties going, supervised, for the time of the ``async with`` block.
+    """Runs supervised duties for the time of the ``async with`` block.
 
     Args:
         redis: Its server and options are used, its connections are not.
-        open_duties: Entered in the thread with a client of its own; gives the duties by name.
+        open_duties: Entered in the thread with a client of its own; yields the duties by name.
     """
 
     def __init__(self, redis: ArqRedis, open_duties: OpenDuties) -> None:

@@ -1,4 +1,4 @@
-"""Slots: how many jobs of some queues this process runs at a time, and which jobs hold them."""
+"""Slots: how many jobs of certain queues this process runs at a time, and which jobs hold them."""
 
 import asyncio
 import time
@@ -9,21 +9,21 @@ from typing import Any
 from arqway.workers.attempt import Attempt
 
 _BACKLOG_PER_SLOT = 4
-"""Ended jobs that wait to be settled, for each slot, before no more are claimed: Redis is slower than the jobs."""
+"""Per slot, how many ended jobs may wait to be settled before claiming stops: Redis is slower than the jobs."""
 _PORTIONS = 2
-"""Slots are filled in portions, so that Redis claims and settles some jobs while others run."""
+"""Slots are filled in parts, so that Redis claims and settles some jobs while others run."""
 
 
 class Slots:
-    """Slots that the jobs of some queues share.
+    """Slots shared by the jobs of certain queues.
 
     Args:
         queues: Served in turn, so that none starves behind a long one.
         count: How many jobs run at a time.
-        poll_s: How often to look for jobs that nobody told of.
+        poll_s: How often to look for jobs that nobody announced.
         tasks: Where the jobs that hold a slot are kept: id → task.
         burst: Whether to stop when the queues hold nothing, not even scheduled jobs, or at ``limit``.
-        limit: How many attempts may begin in all; None: any number.
+        limit: How many attempts may start in total; None: no limit.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class Slots:
         self.tasks = {} if tasks is None else tasks
         self.burst = burst
         self.changed = asyncio.Event()
-        """Set when a slot is free again, or an outcome is written."""
+        """Set when a slot becomes free, or an outcome is written."""
         self.looked_at_s = time.monotonic()
-        """When all queues were last looked at with success, by the monotonic clock."""
+        """When all queues were last checked successfully, by the monotonic clock."""
         self._turns = deque(self.queues)
         self._unsettled: set[Attempt] = set()
         self._limit = limit
@@ -57,7 +57,7 @@ class Slots:
 
     @property
     def spent(self) -> bool:
-        """Whether as many attempts have begun as may, and no job holds a slot."""
+        """Whether the limit of attempts is reached and no job holds a slot."""
         return not self.tasks and self._begun == self._limit
 
     @property
@@ -69,23 +69,23 @@ class Slots:
         return want if self._limit is None else min(want, self._limit - self._begun)
 
     def turn(self) -> list[str]:
-        """Return the queues in the order of this look; the next begins with another queue."""
+        """Return the queues in the order of this look; the next look starts with another queue."""
         order = list(self._turns)
         self._turns.rotate(-1)
         return order
 
     def take(self, tasks: Mapping[str, "asyncio.Task[Any]"]) -> None:
-        """Let jobs that have begun hold slots."""
+        """Give slots to jobs that have started."""
         self._begun += len(tasks)
         self.tasks.update(tasks)
 
     def release(self, attempt: Attempt) -> None:
-        """Free the slot of a job that has ended and is to be settled."""
+        """Free the slot of a job that has ended and waits to be settled."""
         self.tasks.pop(attempt.claim.id, None)
         self._unsettled.add(attempt)
         self.changed.set()
 
     def settle(self, attempt: Attempt) -> None:
-        """Forget a job that is settled."""
+        """Forget a job that has been settled."""
         self._unsettled.discard(attempt)
         self.changed.set()

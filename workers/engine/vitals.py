@@ -1,4 +1,4 @@
-"""Signs of life of a worker, which other threads may ask for at any time, also while a job blocks its event loop."""
+"""A worker's vital signs. Other threads may read them at any time, even while a job blocks its event loop."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _BLOCKED_S = 1.0
-"""From then on the log says that the loop is blocked, too."""
+"""From this point on the log reports a blocked loop, too."""
 _CLAIM_WITHIN_S = 5.0
 _POLLS = 3
 
@@ -17,24 +17,24 @@ class Unready(StrEnum):
     STOPPING = "stopping"
     BLOCKED = "loop_blocked"
     SILENT = "no_claim"
-    """No claim has succeeded for a while, though slots are free: Redis is away, or the claiming has died."""
+    """No claim has succeeded for a while, although slots are free: Redis is away, or claiming has died."""
     UNHEARD = "no_heartbeat"
-    """All slots are taken, so nothing is claimed; and Redis does not take the heartbeat either."""
+    """All slots are taken, so nothing is claimed, and Redis does not accept the heartbeat either."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Vitals:
-    """What a worker's readiness and its heartbeat are made of.
+    """The values that determine a worker's readiness and its heartbeat.
 
     Args:
-        blocked_s: How long the event loop has not turned.
+        blocked_s: How long the event loop has been blocked.
         claimed_at_s: When a claim, or a look that found nothing to claim, last succeeded, by the monotonic clock.
         stopping: Whether the worker was told to stop.
         full: Whether every slot is taken, so that there is nothing to claim for.
-        poll_s: An idle worker claims at least so often.
-        stall_s: A loop that is blocked for longer is taken for dead.
-        heard_within_s: A heartbeat succeeds at least so often.
-        heard_at_s: When the last one did, by the monotonic clock.
+        poll_s: An idle worker claims at least this often.
+        stall_s: A loop that is blocked for longer is considered dead.
+        heard_within_s: A heartbeat must succeed at least this often.
+        heard_at_s: When the last heartbeat succeeded, by the monotonic clock.
     """
 
     blocked_s: Callable[[], float]
@@ -47,11 +47,11 @@ class Vitals:
     heard_at_s: float = 0.0
 
     def stalled(self) -> bool:
-        """Tell whether the event loop is taken for dead: its leases run out, and only a new process helps."""
+        """Return whether the event loop is considered dead: its leases expire, and only a new process helps."""
         return self.blocked_s() > self.stall_s
 
     def unready(self) -> Unready | None:
-        """Return why no job is claimed; None while jobs are claimed as they come, or all slots are taken."""
+        """Return why no job is claimed; None while jobs are claimed as they arrive, or all slots are taken."""
         now_s = time.monotonic()
         if self.stopping():
             return Unready.STOPPING

@@ -1,7 +1,7 @@
 """``JobWorker``: arq's worker with its claiming, running, renewing, settling and waiting replaced.
 
 Constructor options, functions, cron jobs, hooks, burst mode, signals and the health key are those of
-``arq.worker.Worker`` 0.28. What differs is said in ``docs/architecture.md``.
+``arq.worker.Worker`` 0.28. ``docs/architecture.md`` describes the differences.
 """
 
 import asyncio
@@ -42,9 +42,9 @@ logger = logging.getLogger("arqway.workers.engine")
 
 _HEALTH_INTERVAL = timedelta(seconds=30)
 _DELIVERY_POLL_S = 5.0
-"""Submitting a webhook delivery wakes the worker, and it knows when the next one is due; this finds any other."""
+"""Submitting a webhook delivery wakes the worker, and it knows when the next one is due; polling finds any other."""
 _HAND_BACK_S = 5.0
-"""How long a stopping worker tries to write its last outcomes while Redis is away; then their leases run out."""
+"""How long a stopping worker tries to write its last outcomes while Redis is away; then their leases expire."""
 
 
 class JobWorker(Worker):
@@ -52,10 +52,10 @@ class JobWorker(Worker):
 
     Args:
         functions: arq's own functions, as for ``arq.worker.Worker``.
-        registry: Jobs made with ``@job``. Jobs of kinds in neither are parked for other workers.
-        settings: Where Redis is, which queues to serve, and the limits; by default from the environment.
-        worker_id: Names this process in records; never used before. By default host, pid and a random part.
-        arq_options: As for ``arq.worker.Worker``; they win over ``settings``.
+        registry: Jobs defined with ``@job``. Jobs of kinds in neither are parked for other workers.
+        settings: Where Redis is, which queues to serve, and the limits; read from the environment by default.
+        worker_id: Identifies this process in records; never reuse one. By default host, pid and a random part.
+        arq_options: As for ``arq.worker.Worker``; they take precedence over ``settings``.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class JobWorker(Worker):
         self._intake: Intake | None = None
 
     async def main(self) -> None:
-        """Serve until stopped: open resources, keep the duties going, claim and run jobs, drain.
+        """Serve until stopped: open resources, run the duties, claim and run jobs, drain.
 
         Raises:
             DutyError: A duty keeps failing. Running jobs were handed back.
@@ -101,7 +101,7 @@ class JobWorker(Worker):
             lease_s = self.settings.lease_s
             intake = Intake(self.store, self.executor, slots, worker_id=self.worker_id, lease_s=lease_s)
             self._intake = intake
-            if not self.allow_pick_jobs:  # told to stop before it has begun
+            if not self.allow_pick_jobs:  # told to stop before it started
                 intake.stop()
             duties = await stack.enter_async_context(duties_of(self, slots, {*self.functions, *runnables}))
             logger.info("Worker started", extra={"worker": self.worker_id, "kinds": len(self.functions)})
@@ -110,7 +110,7 @@ class JobWorker(Worker):
         logger.info("Worker stopped", extra={"worker": self.worker_id})
 
     def handle_sig(self, signum: Signals) -> None:
-        """Stop claiming and drain; a second signal interrupts what still runs at once."""
+        """Stop claiming and drain; a second signal interrupts running jobs at once."""
         if self._intake is not None:
             self._intake.stop()
             if not self.allow_pick_jobs:
@@ -194,7 +194,7 @@ class JobWorker(Worker):
         )
 
     async def _serve(self, intake: Intake, duties: Sequence["asyncio.Task[NoReturn]"]) -> None:
-        """Claim and run jobs until told to stop, then drain. What ends a duty or the intake ends this, too."""
+        """Claim and run jobs until told to stop, then drain. Also ends when a duty or the intake does."""
         claiming = asyncio.create_task(intake.run())
         try:
             done, _ = await asyncio.wait([claiming, *duties], return_when=asyncio.FIRST_COMPLETED)
@@ -209,7 +209,7 @@ class JobWorker(Worker):
             task.result()
 
     async def _drain(self, intake: Intake) -> None:
-        """Let running jobs end; hand the rest back, at no cost of an attempt; write every outcome."""
+        """Let running jobs end, hand the rest back without using up an attempt, and write every outcome."""
         if not await intake.emptied(self._job_completion_wait):
             for job_id in list(self.executor.running):
                 self.executor.end(job_id, EndReason.INTERRUPT)

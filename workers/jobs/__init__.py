@@ -1,4 +1,4 @@
-"""The jobs of this repository. A team's own come from ``ARQWAY_JOBS=package.module:JOBS`` instead."""
+"""The jobs of this repository. To run your own instead, set ``ARQWAY_JOBS=package.module:JOBS``."""
 
 from arqway import Registry
 from arqway.workers.jobs.report.generate import generate_report

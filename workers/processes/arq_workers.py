@@ -1,6 +1,6 @@
-"""Worker processes for a stock arq ``WorkerSettings``: what the supervisor must know of it is asked from a process.
+"""Worker processes for a stock arq ``WorkerSettings``: a separate process reports what the supervisor must know of it.
 
-Only the workers, and the process that is asked, import the user's module; the supervisor does not.
+Only the workers and that process import the user's module; the supervisor does not.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from arqway.workers.store.envelopes import Envelopes
 from arqway.workers.store.workers import Fleet
 
 _TRIES = 1_000_000
-"""Whoever connects gives up by a time limit of its own."""
+"""In effect unlimited: the caller has a time limit of its own."""
 
 
 def arq_worker_part(name: str, settings: Settings, *, fail_pickled: bool) -> Part:
     """Return the worker processes for the settings at ``name``.
 
     Args:
-        name: As ``module.WorkerSettings``.
-        settings: How many, and all that arq has no option for.
-        fail_pickled: Start although pickled jobs wait, each of which will fail.
+        name: Such as ``module.WorkerSettings``.
+        settings: How many processes, and everything that arq has no option for.
+        fail_pickled: Start although pickled jobs are waiting, each of which will fail.
 
     Raises:
-        ConfigurationError: The settings cannot be used, or pickled jobs wait in their queues.
+        ConfigurationError: The settings cannot be used, or pickled jobs are waiting in their queues.
     """
     found = _ask(name)
     if not fail_pickled:
@@ -61,7 +61,7 @@ def _ask(name: str) -> ArqQueues:
 
 
 async def _refuse_pickled(found: ArqQueues) -> None:
-    """Raise ConfigurationError if there are pickled jobs; a server that is away is waited for by the workers."""
+    """Raise ConfigurationError if there are pickled jobs. If the server is away, the workers will wait for it."""
     try:
         with store_errors():
             redis = await open_described(found.server, tries=1)

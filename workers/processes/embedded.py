@@ -1,9 +1,9 @@
-"""The embedded server: a Valkey of our own, one per home folder, for machines on which nobody set up Redis.
+"""The embedded server: a private Valkey, one per home folder, for machines on which nobody has set up Redis.
 
-It listens on a unix socket only and keeps an append-only file in ``{home}/valkey``. Whoever holds ``owner.lock`` starts
-and stops it. The server process itself holds ``server.lock`` for as long as it lives, through a descriptor it inherits.
-Neither lock can go stale, as a pid file can: a server that outlived its killed owner is adopted, and never is a second
-one started on the same data.
+It listens on a unix socket only and keeps an append-only file in ``{home}/valkey``. The process that holds
+``owner.lock`` starts and stops it. The server process itself holds ``server.lock`` for as long as it lives, through an
+inherited descriptor. Unlike a pid file, neither lock can go stale: a server that has outlived its killed owner is
+adopted, and a second one is never started on the same data.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from arqway.workers.contract.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 _SOCKET_PATH_MAX_BYTES = 100
-"""``sun_path`` holds 108 bytes on Linux and 104 on macOS, a NUL included."""
+"""``sun_path`` holds 108 bytes on Linux and 104 on macOS, including a NUL."""
 _ANSWER_WITHIN_S = 15.0
 _LOADED_WITHIN_S = 600.0
 _STOP_WITHIN_S = 20.0
@@ -44,8 +44,8 @@ class EmbeddedServer:
     """The Valkey server of one home; as a context manager it runs inside the ``with`` block.
 
     Args:
-        home: Made if missing. The data stays there when the server stops.
-        tell: Gets one sentence for each thing a person should know, such as an adoption.
+        home: Created if missing. The data stays there when the server stops.
+        tell: Receives one sentence for each event that a person should know of, such as an adoption.
     """
 
     def __init__(self, home: Path, *, tell: Callable[[str], None] = logger.warning) -> None:
@@ -61,11 +61,11 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """What ``REDIS_URL`` must be to reach this server."""
+        """The ``REDIS_URL`` of this server."""
         return f"unix://{quote(str(self._socket))}"
 
     def start(self) -> None:
-        """Return once the server answers: a new one, or one that a killed owner left running.
+        """Start the server, or adopt one that a killed owner left running; return once it answers.
 
         Raises:
             HomeInUse: Another process owns this home's server.
@@ -84,7 +84,7 @@ class EmbeddedServer:
             raise
 
     def start_or_attach(self) -> None:
-        """As ``start``, but use the server of the process that owns this home, if there is one."""
+        """Like ``start``, but use the server of the process that owns this home, if there is one."""
         try:
             self.start()
         except HomeInUse:
@@ -93,11 +93,11 @@ class EmbeddedServer:
 
     @property
     def owned(self) -> bool:
-        """Whether this object started or adopted the server, and so stops it."""
+        """Whether this object started or adopted the server, and will stop it."""
         return self._owner_lock is not None
 
     def stop(self) -> None:
-        """Stop the server, after it has written its data out, and give the home up. Safe to repeat."""
+        """Stop the server after it has written its data, and release the home. Safe to repeat."""
         if self._owner_lock is None:
             return
         try:
@@ -107,14 +107,14 @@ class EmbeddedServer:
                 self._stop_adopted()
         finally:
             if self._socket.parent != self._folder:
-                with suppress(OSError):  # not empty: a server is left
+                with suppress(OSError):  # not empty: a server is still there
                     self._socket.parent.rmdir()
             os.close(self._owner_lock)
             self._owner_lock = self._process = None
             self._adopted = False
 
     def is_running(self) -> bool:
-        """Tell whether a server process of this home is alive, whoever started it."""
+        """Return whether a server process of this home is alive, whoever started it."""
         lock = self._take_server_lock()
         if lock is not None:
             os.close(lock)
@@ -170,10 +170,10 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 pass_fds=(lock,),
-                process_group=0,  # Ctrl-C reaches the owner only, which stops the server last
+                process_group=0,  # Ctrl-C reaches only the owner, which stops the server last
             )
         if not self._await_answer():
-            raise ConfigurationError(f"the server did not start: {self._last_words()}")
+            raise ConfigurationError(f"the server did not start: {self._last_log_line()}")
 
     def _options(self) -> list[str]:
         options = {
@@ -194,7 +194,7 @@ class EmbeddedServer:
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _await_answer(self, within_s: float = _ANSWER_WITHIN_S) -> bool:
-        """Ask until the server answers PING; one that still loads its data gets more time, one that has ended none."""
+        """Wait until the server answers PING: longer while it loads its data, and no longer once it has ended."""
         deadline = monotonic() + within_s
         loaded_by = monotonic() + _LOADED_WITHIN_S
         while True:
@@ -238,7 +238,7 @@ class EmbeddedServer:
     def _pid(self) -> int | None:
         return _read_pid(self._pid_file)
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return f"{lines[-1] if lines else 'it said nothing'} ({self._log})"
 
@@ -271,7 +271,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _try_lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock until it and a child's copy of it are closed; None if it is held."""
+    """Return a descriptor that holds the lock until it and any child's copy are closed; None if the lock is taken."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

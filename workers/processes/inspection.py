@@ -1,7 +1,7 @@
-"""Inspecting a target in a process of its own, so that a supervisor runs none of the user's code.
+"""Inspecting a target in a separate process, so that a supervisor runs none of the user's code.
 
 The child imports the target as a worker would, and answers through a pipe with one JSON object: ``{"error": reason}``,
-or ``{"kinds": [...], "settings": {...}}``, with null for settings where the environment's count.
+or ``{"kinds": [...], "settings": {...}}``, with null for settings if those of the environment apply.
 """
 
 import json
@@ -18,25 +18,25 @@ from arqway.workers.settings import Settings
 from arqway.workers.target import load_target
 
 OURS = str(Settings.model_fields["jobs"].default)
-"""None of the user's code, so it is imported right here."""
+"""Contains none of the user's code, so it is imported in this process."""
 _WITHIN_S = 120.0
 _STDERR = 2
-"""Whatever the user's module prints goes there: standard output is the command's own."""
+"""Receives whatever the user's module prints: standard output belongs to the command."""
 
 
 class Inspected(NamedTuple):
-    """What a target is."""
+    """What a target contains."""
 
     kinds: list[str]
     settings: dict[str, Any] | None
-    """The values of those that it brings, secrets included; None: the environment's count."""
+    """The values of its own settings, secrets included; None: those of the environment apply."""
 
 
 def inspect_target(name: str) -> Inspected:
-    """Import the target elsewhere, and return what it is.
+    """Import the target in another process, and return what it contains.
 
     Raises:
-        ConfigurationError: It cannot be loaded; the text is that of ``load_target``.
+        ConfigurationError: It cannot be loaded; the message is that of ``load_target``.
     """
     if name == OURS:
         return Inspected(sorted(load_target(name).registry), None)
@@ -76,7 +76,7 @@ def _plain(value: object) -> object:
 
 
 def main(name: str, descriptor: int) -> None:
-    """Answer, and end at once: threads that the user's module has started are not waited for."""
+    """Answer and exit at once, without waiting for threads that the user's module has started."""
     with os.fdopen(descriptor, "w") as pipe:
         json.dump(_answer(name), pipe, default=_plain)
     sys.stdout.flush()

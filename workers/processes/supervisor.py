@@ -1,6 +1,6 @@
-"""The supervisor: keeps processes running, each started, watched, and started again when it dies.
+"""The supervisor: starts processes, watches them, and restarts those that die.
 
-It runs none of their code, so what kills one of them does not kill it; nor do they outlive it.
+It runs none of their code, so whatever kills one of them spares the supervisor; nor do they outlive it.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from arqway.workers.background import Backoff
 logger = logging.getLogger("arqway.workers.supervisor")
 
 MISCONFIGURED = 2
-"""Exit code by which a process says that no start can work as it is configured."""
+"""Exit code with which a process reports that no start can work as it is configured."""
 _AT_ONCE_S = 10.0
-"""A process that dies sooner after its start has died at once."""
+"""A process that dies within this time of its start has died at once."""
 _LONGEST_WAIT_S = 30.0
 _LAST_CARE_S = 2.0
 
@@ -32,9 +32,9 @@ class Start(NamedTuple):
     """One start of a process."""
 
     place: int
-    """From 1: where several of a part run side by side."""
+    """From 1: numbers the processes of a part that run side by side."""
     generation: int
-    """From 1: how often this place was started."""
+    """From 1: how many times this place has been started."""
 
 
 async def _nothing(_: Start) -> None:
@@ -43,17 +43,17 @@ async def _nothing(_: Start) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """Processes of one sort.
+    """A group of processes that run the same command.
 
     Args:
-        name: What people call one of them.
-        command: Gives the arguments of Python for a start. ``--lifeline FD`` is added to them.
+        name: What to call one of them.
+        command: Returns the arguments of Python for a start. ``--lifeline FD`` is appended to them.
         count: How many run side by side.
-        overlap: Whether a new process may run while the one that it replaces still stops; not where both would listen
-            on the same port.
-        lost: Takes care of what a start leaves that ended by a signal or with an error's exit code.
-        log: File that gets the output; without it that is this process's own.
-        ends: Whether a start that ends with exit code 0 has done its work, as in a burst, and is followed by no other.
+        overlap: Whether a new process may run while the one that it replaces is still stopping; not if both would
+            listen on the same port.
+        lost: Cleans up after a start that ended by a signal or with a nonzero exit code.
+        log: File that receives the output; by default it goes where this process's own goes.
+        ends: Whether exit code 0 means that the work is done, as in a burst, so that no other start follows.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Part:
 
 
 class _Place:
-    """Where a process of a part runs, and after its death the next."""
+    """A place where a process of a part runs and, after its death, the next one."""
 
     keeper: "asyncio.Task[None]"
     farewell: "asyncio.Task[None] | None" = None
-    """Ends the process; None: it is to be kept."""
+    """Ends the process; None while it is to be kept running."""
 
     def __init__(self, part: Part, start: Start) -> None:
         self.part = part
@@ -78,10 +78,10 @@ class _Place:
         self.start = start
         self.leaving = asyncio.Event()
         self.deaths = 0
-        """In a row, each at once after the start."""
+        """Consecutive deaths, each at once after the start."""
         self.done = False
         self.misconfigured: bool | None = None
-        """Whether every start so far has ended at once with that exit code; None: none has ended."""
+        """Whether every start so far has ended at once with ``MISCONFIGURED``; None: none has ended."""
 
     @property
     def name(self) -> str:
@@ -99,14 +99,14 @@ class _Place:
 
 
 class Supervisor:
-    """Processes that live no longer than the ``async with`` block, whatever ends it.
+    """Runs processes that live no longer than the ``async with`` block, whatever ends it.
 
     Args:
         parts: What to run.
-        environment: Of all of them.
-        stop_within_s: A process that has not ended so long after it was asked to is killed.
-        restarts: How often in a row a process that dies at once is started again; None: for ever; 0: no process is
-            started again, however long it has lived.
+        environment: The environment of every process.
+        stop_within_s: A process that has not ended this long after it was asked to is killed.
+        restarts: How many times in a row a process that dies at once is restarted; None: without limit; 0: no process
+            is restarted, however long it has lived.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Supervisor:
         self._care: set[asyncio.Task[None]] = set()
         self._stopping = self._hurried = False
         self._hurried_twice = asyncio.Event()
-        self._hopeless: asyncio.Queue[str] = asyncio.Queue()
+        self._failures: asyncio.Queue[str] = asyncio.Queue()
         self._done = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -134,26 +134,26 @@ class Supervisor:
         await self._stop()
 
     async def failure(self) -> str:
-        """Return why, in one line, once it makes no sense to go on: a process ends again and again."""
-        return await self._hopeless.get()
+        """Wait until it is pointless to continue, as a process keeps dying; return why, in one line."""
+        return await self._failures.get()
 
     async def done(self) -> None:
-        """Return once every process has done its work; never, where there are parts whose work has no end."""
+        """Return once every process has done its work; never, if there are parts whose work has no end."""
         await self._done.wait()
 
     def replace(self) -> None:
-        """Start a new process in every place, and ask the old one to stop in order; nothing where all of it stops.
+        """Start a new process in every place, and ask the old one to stop gracefully; a no-op while everything stops.
 
         A process that was given up on is started again, too.
         """
         if self._stopping:
             return
         for place in [kept for kept in self._places if kept.farewell is None]:
-            self._see_off(place)
+            self._retire(place)
             self._add(_Place(place.part, place.start), None if place.part.overlap else place)
 
     def hurry(self) -> None:
-        """Ask the processes, which were asked to stop, to do so at once; asked again, kill them."""
+        """Ask processes that are stopping to stop at once; if called again, kill them."""
         if self._hurried:
             self._hurried_twice.set()
         elif self._stopping:
@@ -181,8 +181,8 @@ class Supervisor:
                 if all(other.done for other in self._places):
                     self._done.set()
                 return
-            if (reason := self._despair(place, code)) is not None:
-                self._hopeless.put_nowait(reason)
+            if (reason := self._reason_to_give_up(place, code)) is not None:
+                self._failures.put_nowait(reason)
                 return
             if lived_s >= _AT_ONCE_S:
                 backoff.reset()
@@ -195,7 +195,7 @@ class Supervisor:
             async with asyncio.timeout(wait_s):
                 await place.leaving.wait()
 
-    def _despair(self, place: _Place, code: int) -> str | None:
+    def _reason_to_give_up(self, place: _Place, code: int) -> str | None:
         part = place.part
         if all(other.misconfigured for other in self._places if other.part is part and other.farewell is None):
             reason = f"every start of the {part.name} has ended with exit code {code}, which no other start can mend"
@@ -207,7 +207,7 @@ class Supervisor:
         return f"{reason} (see {part.log})" if part.log else reason
 
     async def _run(self, place: _Place) -> int:
-        """Start the process, and return its exit code when it has ended."""
+        """Start the process, and return its exit code once it has ended."""
         place.start = place.start._replace(generation=place.start.generation + 1)
         try:
             place.process = await self._execute(place)
@@ -219,7 +219,7 @@ class Supervisor:
         code = await place.process.wait()
         if code != 0:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(place.process.pid, SIGKILL)  # what it had started itself
+                os.killpg(place.process.pid, SIGKILL)  # kills the children it left
             self._take_care(place)
         return code
 
@@ -229,14 +229,14 @@ class Supervisor:
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # or a file in the current folder would take the place of ours, or of a library's
+                "-P",  # or a file in the current folder could shadow our modules or a library's
                 *(*part.command(start), "--lifeline", str(self._lifeline)),
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self._environment,
                 pass_fds=(self._lifeline,),
-                process_group=0,  # Ctrl-C reaches this process only, which stops the others in order
+                process_group=0,  # Ctrl-C reaches only this process, which stops the others in order
             )
         finally:
             if log:
@@ -254,8 +254,8 @@ class Supervisor:
         self._care.add(task)
         task.add_done_callback(self._care.discard)
 
-    def _see_off(self, place: _Place) -> "asyncio.Task[None]":
-        """Ask the process of a place to stop; return what waits for that, and kills it if it takes too long."""
+    def _retire(self, place: _Place) -> "asyncio.Task[None]":
+        """Ask the process of a place to stop; return a task that waits for that, and kills it if it takes too long."""
         if place.farewell is None:
             place.leaving.set()
             place.signal(SIGTERM)
@@ -276,7 +276,7 @@ class Supervisor:
     async def _stop(self) -> None:
         """Ask every process to stop, wait, and kill those that do not."""
         self._stopping = True
-        await asyncio.gather(*map(self._see_off, self._places))
+        await asyncio.gather(*map(self._retire, self._places))
         await self._finish_care()
         os.close(self._lifeline)
         os.close(self._lifeline_held)
@@ -289,5 +289,5 @@ class Supervisor:
 
 
 def _ending(code: int) -> str:
-    """Return how a process with this exit code has ended."""
+    """Describe how a process with this exit code ended."""
     return f"was ended by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -1,4 +1,4 @@
-"""Worker processes under a supervisor: a name for each start, and the release of what a dead one held."""
+"""Worker processes under a supervisor: an id for each start, and the release of a dead worker's jobs."""
 
 import asyncio
 import logging
@@ -21,16 +21,16 @@ logger = logging.getLogger("arqway.workers.supervisor")
 OpenFleet = Callable[[], AbstractAsyncContextManager[Fleet]]
 
 _LOOKS_AFTER_S = (0.0, 0.25)
-"""A claim that the dead worker had sent may still have been on its way at the first look."""
+"""A claim that the dead worker sent may still be in flight at the first look."""
 
 
 def worker_part(settings: Settings, target: str, server: EmbeddedServer | None = None) -> Part:
     """Return the worker processes that ``settings`` ask for.
 
     Args:
-        settings: Those that the processes will find, too.
+        settings: Those that the processes will read, too.
         target: What they run.
-        server: The embedded server they use, if any; it wins over ``redis_url``.
+        server: The embedded server they use, if any; it takes precedence over ``redis_url``.
     """
     redis_url = server.url if server else settings.redis_url.get_secret_value() if settings.redis_url else ""
 
@@ -52,11 +52,11 @@ def part_of(
     """Return worker processes.
 
     Args:
-        settings: How many, and how long a lease is.
-        open_fleet: Connects to the server that has their queues.
-        queues: The names of these.
-        arguments: Of ``python -m arqway.workers``.
-        ends: Whether they end by themselves when their work is done.
+        settings: How many processes, and how long a lease is.
+        open_fleet: Connects to the server that holds their queues.
+        queues: The names of their queues.
+        arguments: Passed to ``python -m arqway.workers``.
+        ends: Whether they exit by themselves when their work is done.
     """
     supervisor = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
@@ -69,7 +69,7 @@ def part_of(
         return ("-m", "arqway.workers", *arguments, "--id", name(start), *health)
 
     async def release(start: Start) -> None:
-        with suppress(TimeoutError):  # the leases have run out meanwhile
+        with suppress(TimeoutError):  # by then the leases have expired
             async with asyncio.timeout(settings.lease_s), open_fleet() as fleet:
                 await release_leases(name(start), fleet, queues, int(settings.lease_s * 1000))
 
@@ -84,7 +84,7 @@ def part_of(
 
 
 async def release_leases(worker_id: str, fleet: Fleet, queues: Sequence[str], lease_ms: int) -> None:
-    """Make the jobs of a worker that has died due at once. While Redis is away it goes on trying."""
+    """Make the jobs of a dead worker due at once. Keeps trying while Redis is away."""
     for look_after_s in _LOOKS_AFTER_S:
         await asyncio.sleep(look_after_s)
         await _release(fleet, worker_id, queues, lease_ms)

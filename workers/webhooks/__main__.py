@@ -10,7 +10,7 @@ from arqway.workers.webhooks.signature import tenant_secret
 
 
 def run() -> int:
-    """Print one secret a line. Returns 2, after one line of why, where there are none."""
+    """Print one secret per line. Returns 2, after one line that says why, if there are none."""
     parser = argparse.ArgumentParser(
         prog="python -m arqway.workers.webhooks", description="Print a tenant's webhook secrets."
     )

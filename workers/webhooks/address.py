@@ -1,8 +1,8 @@
-"""The guard: a network for httpcore that connects only to addresses that may be called.
+"""The guard: a network backend for httpcore that connects only to addresses that may be called.
 
-A name is resolved once. All its addresses are checked, and the connection goes to one of those that were: nothing is
-resolved again, so a name that leads elsewhere the next time (DNS rebinding) leads nowhere. Redirects connect through it
-like all else. TLS is above it and knows the name: it is what the certificate is checked against.
+A name is resolved once. All its addresses are checked, and the connection goes to one of them. Nothing is resolved
+again, so a name that changes its address (DNS rebinding) gains nothing. Redirects connect through the guard like any
+other request. TLS runs above it and checks the certificate against the name.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ class CallbackRefused(Exception):  # noqa: N818
 async def resolve(host: str, port: int) -> Sequence[str]:
     """Return the addresses of a host, the best first. Raises OSError.
 
-    Each call has a thread of its own. A name server may take half a minute to fail; in the event loop's own pool of
-    threads, those that wait for it would keep out the jobs, and the way back to Redis.
+    Each call has a thread of its own. A name server may take half a minute to fail; in the event loop's thread pool,
+    lookups that wait for it would block the jobs, and the reconnection to Redis.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Sequence[str]] = loop.create_future()
@@ -53,12 +53,12 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that may be called, and to no other.
+    """Connects only to addresses that may be called.
 
     Args:
         allow: Networks that may be called although they are not public.
         plain: Whether its connections have no TLS; they may go to ``allow`` only.
-        resolve: Gives the addresses of a host, which may be an address itself.
+        resolve: Returns the addresses of a host, which may itself be an address.
     """
 
     def __init__(self, allow: Sequence[Network], *, plain: bool, resolve: Resolve = resolve) -> None:
@@ -75,11 +75,12 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect within ``timeout`` seconds, the resolving included.
+        """Connect within ``timeout`` seconds, including name resolution.
 
         Raises:
             CallbackRefused: One of the host's addresses may not be called.
-            httpcore.ConnectError: The host cannot be resolved, or no address of it accepts; or ConnectTimeout.
+            httpcore.ConnectError: The host cannot be resolved, or none of its addresses accepts the connection.
+            httpcore.ConnectTimeout: There was not enough time.
         """
         loop = asyncio.get_running_loop()
         deadline_s = None if timeout is None else loop.time() + timeout
@@ -95,15 +96,15 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.AsyncNetworkStream:
-        """Refuse: no callback leads to a socket of this machine."""
+        """Refuse: a callback never leads to a socket of this machine."""
         raise CallbackRefused
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, as httpcore asks of a network."""
+        """Wait, as httpcore requires of a network backend."""
         await asyncio.sleep(seconds)
 
     def _checked(self, found: Sequence[str]) -> list[str]:
-        """Return the addresses, each once. One that may not be called spoils all: no honest name has such a mix."""
+        """Return the distinct addresses. One that may not be called rules out all: no honest name has such a mix."""
         addresses = [ip_address(text) for text in dict.fromkeys(found)]
         if not all(may_be_called(address, self._allow, plain=self._plain) for address in addresses):
             raise CallbackRefused
@@ -112,7 +113,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     async def _connect_to_first(
         self, addresses: Sequence[str], port: int, deadline_s: float | None
     ) -> httpcore.AsyncNetworkStream:
-        """Try the addresses in turn; each gets its share of the time that is left."""
+        """Try the addresses in turn; each gets its share of the remaining time."""
         now = asyncio.get_running_loop().time
         failure: Exception = httpcore.ConnectError("the host has no address")
         for tried, address in enumerate(addresses):

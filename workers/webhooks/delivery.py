@@ -1,7 +1,7 @@
-"""The delivery: a built-in job, ``webhook.deliver``, that tells the end of another job to that job's ``callback_url``.
+"""Webhook delivery: a built-in job, ``webhook.deliver``, reports the end of another job to that job's ``callback_url``.
 
-It is submitted by the script that writes that end, so none is forgotten; as any job it runs at least once, and its
-record is the log of its attempts. The message has the same ``webhook-id`` each time it is sent, also by a redelivery.
+It is submitted by the script that records the end, so none is forgotten. Like any job it runs at least once, and its
+record is the log of its attempts. The message keeps its ``webhook-id`` each time it is sent, also by a redelivery.
 """
 
 import re
@@ -32,7 +32,7 @@ from arqway.workers.webhooks.sender import WITHIN_S, Answer, Sender, Unreachable
 from arqway.workers.webhooks.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign, tenant_secret
 
 RETRY = RetryPolicy(max_attempts=18, on=(Exception,), base=timedelta(seconds=10), cap=timedelta(hours=3))
-"""At most 23.7 h from the first attempt to the last, half of it on average: the records of jobs live for 24 h."""
+"""At most 23.7 h from the first attempt to the last, half of that on average; job records are kept for 24 h."""
 
 _TIMEOUT = timedelta(seconds=2 * WITHIN_S)
 _OK = range(200, 300)
@@ -43,13 +43,13 @@ Read = Callable[[str], Awaitable[JobRecord | None]]
 
 
 class Delivery(BaseModel):
-    """Which job's end is to be told."""
+    """The job whose end is to be reported."""
 
     job_id: str
 
 
 class Receipt(TypedDict):
-    """What a receiver that took the message answered, how long that took, and who it was."""
+    """The answer of a receiver that accepted the message, how long it took, and who it was."""
 
     status: int
     duration_ms: int
@@ -57,13 +57,13 @@ class Receipt(TypedDict):
 
 
 class Courier:
-    """Delivers.
+    """Sends webhook deliveries.
 
     Args:
-        read: Gives a job's record.
+        read: Returns a job's record.
         sender: Makes the requests.
-        masters: Secrets ``whsec_…``, the newest first. Messages are signed by what each gives for the job's tenant.
-        random: Jitters delays; seeded in tests.
+        masters: Secrets ``whsec_…``, the newest first. Messages are signed with what each yields for the job's tenant.
+        random: Adds jitter to delays; seeded in tests.
     """
 
     def __init__(self, read: Read, sender: Sender, masters: Sequence[str], *, random: Random | None = None) -> None:
@@ -73,7 +73,7 @@ class Courier:
         self._random = (random or Random()).random  # noqa: S311 - jitter, not a secret
 
     async def deliver(self, ctx: JobContext, payload: Delivery) -> Receipt:
-        """Tell a receiver how a job ended. A receiver may get it twice, and knows that by the message's id."""
+        """Report a job's end to its receiver. At least once: receivers recognise a duplicate by the message's id."""
         record = await self._read(payload.job_id)
         if record is None or not record.finished or record.callback_url is None:
             raise DiscardJob("job_gone", "The job's record is gone, or names no callback.")
@@ -106,7 +106,7 @@ class Courier:
             raise RetryJob(str(error), code="unreachable") from error
 
     def _refusal(self, answer: Answer, attempt: int) -> Exception:
-        """Return what follows from an answer that is no success: the receiver may ask for more time, never for less."""
+        """Return the error for an unsuccessful answer. The receiver may ask for a longer delay, never a shorter one."""
         if answer.status == _GONE:
             return DiscardJob("gone", "The receiver wants no more messages (410).")
         after = timedelta(milliseconds=RETRY.delay_ms(attempt, self._random()))
@@ -124,12 +124,12 @@ def message(record: JobRecord) -> bytes:
 
 
 def message_id_of(record: JobRecord) -> str:
-    """Return the id of the message about this end of this job. It is a digest, for it may hold no dot as job ids do."""
+    """Return the id of the message about this end of this job. It is a digest because it may not contain a dot."""
     return f"msg_{sha256(f'{record.id} {record.finished_ms}'.encode()).hexdigest()[:32]}"
 
 
 def retry_after(value: str, now: datetime) -> timedelta:
-    """Read a ``Retry-After``: seconds, or a date of HTTP. At most the policy's cap; 0 where it says nothing."""
+    """Parse a ``Retry-After``: seconds or an HTTP date. At most the policy's cap; 0 if it is missing or malformed."""
     if _SECONDS.fullmatch(value):
         return min(timedelta(seconds=int(value)), RETRY.cap)
     try:
@@ -141,13 +141,13 @@ def retry_after(value: str, now: datetime) -> timedelta:
 
 
 def delivery_job(courier: Courier) -> JobDefinition[Delivery, Receipt]:
-    """Return the job by which ``courier`` delivers."""
+    """Return the job with which ``courier`` delivers."""
     return job(WEBHOOK_KIND, queue=WEBHOOK_QUEUE, timeout=_TIMEOUT, retry=RETRY)(courier.deliver)
 
 
 @asynccontextmanager
 async def open_delivery(settings: Settings, store: JobStore) -> AsyncIterator[JobDefinition[Delivery, Receipt]]:
-    """Give the job that delivers for the jobs of ``store``, signing with ``settings.webhook_secrets``."""
+    """Open the job that delivers for the jobs of ``store``, signing with ``settings.webhook_secrets``."""
     masters = [secret.get_secret_value() for secret in settings.webhook_secrets]
     async with aclosing(Sender(settings.webhook_allow)) as sender:
         yield delivery_job(Courier(store.read, sender, masters))

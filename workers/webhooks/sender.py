@@ -1,7 +1,7 @@
-"""The sender: one POST to a receiver, and what it answered. A receiver may be slow, broken or hostile.
+"""The sender: one POST to a receiver, and its answer. A receiver may be slow, broken or hostile.
 
-It is asked for a status and a few headers; of the body a little is read, and dropped. No proxy and no credentials are
-taken from the environment. Certificates are checked against ``SSL_CERT_FILE`` where that is set, else certifi's.
+Only the status and the headers are used; a little of the body is read and dropped. No proxy and no credentials are
+taken from the environment. Certificates are checked against ``SSL_CERT_FILE`` if set, otherwise certifi's.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ WITHIN_S = 15.0
 _CONNECT_S = 5.0
 _REDIRECTS = 3
 _SAME_METHOD = (307, 308)
-"""Redirects that keep the POST. Any other would make it a GET, which tells nothing. Source: RFC 9110, 15.4."""
+"""Redirects that keep the POST. Any other would make it a GET without the message. Source: RFC 9110, 15.4."""
 _SKIMMED_BYTES, _SKIM_S = 4_096, 1.0
 _KEPT_OPEN, _KEEP_OPEN_S = 20, 2.0
-"""Shorter than servers keep idle connections, 5 s for many: one that closes as it is used fails a delivery."""
+"""Shorter than servers keep idle connections, often 5 s: if one closes just as it is reused, a delivery fails."""
 
 _FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
 
@@ -36,20 +36,20 @@ class Unreachable(Exception):  # noqa: N818
 
 
 class Answer(NamedTuple):
-    """What a receiver answered."""
+    """The answer of a receiver."""
 
     status: int
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Header names are in lower case."""
 
 
 class Sender:
-    """Posts to receivers; close it with ``aclose``. Connections are kept for a moment, for many jobs may end at once.
+    """Posts to receivers; close it with ``aclose``. Keeps connections open briefly, as many jobs may end at once.
 
     Args:
         allow: Networks that may be called although they are not public, and without TLS.
-        within_s: A receiver has answered so soon, or it has not.
-        resolve: Gives the addresses of a host.
+        within_s: The time limit for an answer.
+        resolve: Returns the addresses of a host.
     """
 
     def __init__(self, allow: Sequence[Network], *, within_s: float = WITHIN_S, resolve: Resolve = resolve) -> None:
@@ -67,10 +67,10 @@ class Sender:
             await pool.aclose()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send one message, and return the answer, whatever its status; redirects that keep the POST are followed.
+        """Send one message and return the answer, whatever its status. Redirects that keep the POST are followed.
 
         Raises:
-            CallbackRefused: ``url``, or a redirect, leads where no callback may go. The text may be shown.
+            CallbackRefused: ``url`` or a redirect leads where no callback may go. The text may be shown to users.
             Unreachable: There was no answer.
         """
         try:
@@ -121,7 +121,7 @@ def _pool(network: GuardedNetwork, tls: ssl.SSLContext) -> httpcore.AsyncConnect
 
 
 async def _skim(response: httpcore.Response) -> None:
-    """Read a short body to its end, so that the connection can be used again; the status is what counts."""
+    """Read a short body to its end, so that the connection can be reused. Failures do not matter: the status counts."""
     read = 0
     with suppress(*_FAILURES):
         async with asyncio.timeout(_SKIM_S), aclosing(response.aiter_stream()) as chunks:  # type: ignore[type-var]
@@ -132,7 +132,7 @@ async def _skim(response: httpcore.Response) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Say what went wrong, and nothing that only this side of the connection knows."""
+    """Describe what went wrong, without revealing what only this side of the connection knows."""
     if isinstance(error, httpcore.TimeoutException):
         return "The receiver took too long to accept the connection."
     for cause in _causes(error):

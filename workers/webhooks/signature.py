@@ -1,7 +1,7 @@
-"""Signatures after Standard Webhooks 1.0.0: HMAC-SHA256 of ``{id}.{timestamp}.{body}``, as ``v1,<base64>``.
+"""Signatures as specified by Standard Webhooks 1.0.0: HMAC-SHA256 of ``{id}.{timestamp}.{body}``, as ``v1,<base64>``.
 
-A receiver has a secret of its tenant, made from the service's own; so the service keeps one secret, and no receiver can
-sign for another.
+Each tenant's receivers have a secret that is derived from the service's own. So the service keeps one secret, and no
+receiver can sign for another tenant.
 """
 
 import hmac
@@ -17,7 +17,7 @@ TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 
 TOLERANCE_S = 300
-"""How far a receiver's clock and the sender's may be apart; what is older may be a replay."""
+"""How far apart the receiver's and the sender's clocks may be; an older message may be a replay."""
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
@@ -26,15 +26,15 @@ class InvalidSignature(Exception):  # noqa: N818
 
 
 def tenant_secret(master: str, tenant: str) -> str:
-    """Return the secret that a tenant's receivers verify with. Raises ValueError: ``master`` is no ``whsec_…``."""
+    """Return the secret that a tenant's receivers verify with. Raises ValueError if ``master`` is not a ``whsec_…``."""
     key = hmac.digest(secret_key(master), f"arqway-webhook:{tenant}".encode(), "sha256")
     return SECRET_PREFIX + b64encode(key).decode()
 
 
 def sign(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes) -> str:
-    """Return the value of ``webhook-signature``: a signature by each secret, for receivers may know the old or the new.
+    """Return the ``webhook-signature`` header: one signature per secret, as receivers may know the old or the new.
 
-    ``message_id`` must hold no dot, or one signature could fit two messages.
+    ``message_id`` must contain no dot, or one signature could match two messages.
     """
     return " ".join(_signature(secret, message_id, timestamp_s, body) for secret in secrets)
 
@@ -47,17 +47,17 @@ def verify(
     now_s: float | None = None,
     tolerance_s: float = TOLERANCE_S,
 ) -> str:
-    """Return the message's id, the same each time it is sent, if its sender had ``secret`` and sent it just now.
+    """Verify that a message was just sent by a holder of ``secret``; return its id, the same each time it is sent.
 
     Args:
-        secret: The receiver's, ``whsec_…``.
-        headers: Of the request; their names in any case.
-        body: As it came, not parsed and written again.
-        now_s: Unix seconds; by default the clock's.
+        secret: The receiver's secret, ``whsec_…``.
+        headers: Those of the request; names are case-insensitive.
+        body: As received, not parsed and serialised again.
+        now_s: Current time in Unix seconds; by default the clock's.
         tolerance_s: How old the message may be, or how far ahead the sender's clock.
 
     Raises:
-        InvalidSignature: A header is missing or wrong, the time is too far away, or no signature fits.
+        InvalidSignature: A header is missing or malformed, the time is out of tolerance, or no signature matches.
     """
     given = {name.lower(): value for name, value in headers.items()}
     message_id, timestamp = given.get(ID_HEADER, ""), given.get(TIMESTAMP_HEADER, "")

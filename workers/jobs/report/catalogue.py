@@ -1,4 +1,4 @@
-"""The catalogue of finished reports: one row for each user and version, and only for a report whose file is stored."""
+"""The catalogue of finished reports: one row per user and version, and only for reports whose file is stored."""
 
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -34,14 +34,14 @@ class Catalogue:
     engine: AsyncEngine
 
     async def find(self, user_id: int, version: int) -> CatalogueEntry | None:
-        """Return the finished report of a user, if there is one of this version."""
+        """Return a user's finished report of this version, if there is one."""
         async with self.engine.connect() as connection:
             return await self._read(connection, user_id, version)
 
     async def record(self, entry: CatalogueEntry) -> CatalogueEntry:
-        """Record a report whose file is stored, and return the row that counts.
+        """Record a report whose file is stored, and return the report's row.
 
-        Safe to repeat. When two record the same report at once the unique key lets one in, and both get that one's row.
+        Safe to repeat. If two callers record the same report at once, the unique key admits one, and both get its row.
         """
         async with self.engine.begin() as connection:
             await connection.execute(insert_if_absent(connection.dialect.name, schema.reports), asdict(entry))

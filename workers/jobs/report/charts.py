@@ -1,4 +1,4 @@
-"""The charts of a report, as SVG. Drawn with matplotlib's objects alone: pyplot keeps state for the whole process."""
+"""The charts of a report, as SVG. Drawn without pyplot, which keeps state for the whole process."""
 
 from datetime import date
 from io import StringIO
@@ -15,13 +15,13 @@ from arqway.workers.jobs.report.content import MONTHS
 INK, MUTED, RULE, PALE = "#1c2733", "#66727f", "#dfe3e8", "#c9d2dc"
 BLUE, AMBER = "#24557a", "#c8702a"
 WIDTH_CM = 17.0
-"""The width of the text on the page: nothing is scaled, so 8 points here are 8 points there."""
+"""The width of the text on the page. Charts are not scaled, so 8 points here are 8 points there."""
 
 LEFT_CM, TOP_CM = 1.2, 0.15
 
 STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: searchable, and in the document's own type
-    "svg.hashsalt": "arqway",  # ids in the SVG are the same in each run
+    "svg.fonttype": "none",  # text stays text: searchable, and in the document's own font
+    "svg.hashsalt": "arqway",  # makes the ids in the SVG the same in each run
     "font.size": 8.5,
     "text.color": INK,
     "axes.edgecolor": PALE,
@@ -41,11 +41,11 @@ STYLE: Any = {
 }
 NO_LABEL_LEFT_OF_USD, NO_LABEL_RIGHT_OF_USD = 10, 3_000
 DOCUMENT_FONT = "Libertinus Serif"
-"""Typst carries this font inside. Matplotlib cannot see it, and leaves room enough with its own, which is wider."""
+"""Typst embeds this font. Matplotlib cannot see it, and leaves enough room with its own, which is wider."""
 
 
 def draw_charts(content: dict[str, Any]) -> dict[str, str]:
-    """Draw ``monthly`` and ``standing``; lower ones where the first page also lists the orders."""
+    """Draw the ``monthly`` and ``standing`` charts, both lower if the first page also lists the orders."""
     heights_cm = (4.2, 3.5) if content["compact"] else (6.7, 5.3)
     data = content["charts"]
     with mpl.rc_context(STYLE):
@@ -56,7 +56,7 @@ def draw_charts(content: dict[str, Any]) -> dict[str, str]:
 
 
 def _figure(height_cm: float, *, bottom_cm: float, right_cm: float) -> tuple[Figure, Axes]:
-    """Make axes with fixed margins: the charts of a page line up, and measuring labels would take twice the time."""
+    """Make axes with fixed margins: the charts of a page line up, and measuring labels would take twice as long."""
     figure = Figure(figsize=(WIDTH_CM / 2.54, height_cm / 2.54))
     figure.subplots_adjust(
         left=LEFT_CM / WIDTH_CM, right=1 - right_cm / WIDTH_CM, bottom=bottom_cm / height_cm, top=1 - TOP_CM / height_cm
@@ -119,7 +119,7 @@ def _scale_standing(axes: Axes, low: float, high: float) -> None:
 
 def _mark_places(axes: Axes, median: float, place: float, top: float) -> None:
     axes.set_ylim(0, top * 1.25)
-    # Two labels near each other point away from one another, and none leaves the page.
+    # Neighbouring labels point away from each other, and neither leaves the page.
     left = place < median and place > NO_LABEL_LEFT_OF_USD
     _mark(axes, median, top, "median", MUTED, left=place >= median)
     _mark(axes, place, top, "this customer", BLUE, left=left or place > NO_LABEL_RIGHT_OF_USD)

@@ -1,6 +1,6 @@
-"""The content of a report as plain JSON data: every figure already in the words and digits that the page shows.
+"""The content of a report as plain JSON data: every figure is already formatted as the page shows it.
 
-It is all that the typesetting process gets, so the same content always makes the same file.
+It is the only input of the typesetting process, so the same content always makes the same file.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from arqway.workers.jobs.report.population import Benchmark, Population
 
 REPORT_VERSION = 1
-"""Version of the report's layout and figures; part of its key. Raise it with any change that a reader can see."""
+"""Version of the report's layout and figures; part of its key. Raise it with every change that a reader can see."""
 
 SHOP = "CDNOW"
 FEW_ORDERS = 5
-"""So few orders are listed on the first page, below smaller charts."""
+"""Up to this many orders are listed on the first page, below smaller charts."""
 NO_VALUE = "\N{EN DASH}"
 
 
 def compose(summary: Summary, orders: Sequence[Order], population: "Population") -> dict[str, Any]:
-    """Put a customer's figures and orders into words, for ``charts.py``, ``document.py`` and ``report.typ``."""
+    """Format a customer's figures and orders for ``charts.py``, ``document.py`` and ``report.typ``."""
     return {
         "version": REPORT_VERSION,
         "shop": SHOP,
@@ -44,22 +44,22 @@ def compose(summary: Summary, orders: Sequence[Order], population: "Population")
 
 
 def dollars(amount: Decimal) -> str:
-    """Write an amount as ``$8,976.33``."""
+    """Format an amount as ``$8,976.33``."""
     return f"${amount:,.2f}"
 
 
 def long_date(day: date) -> str:
-    """Write a day as ``14 March 1997``, in English whatever the machine's locale is."""
+    """Format a day as ``14 March 1997``, in English whatever the machine's locale."""
     return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
 def short_date(day: date) -> str:
-    """Write a day as ``14 Mar 1997``."""
+    """Format a day as ``14 Mar 1997``."""
     return f"{day.day} {MONTHS[day.month - 1][:3]} {day.year}"
 
 
 def count(number: int, noun: str) -> str:
-    """Write ``1 order``, ``217 orders``."""
+    """Format a count with its noun: ``1 order``, ``217 orders``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -116,7 +116,7 @@ def _figure(value: Decimal, money: bool) -> str:
 
 
 def _standing(summary: Summary) -> str:
-    share = int(summary.standing.share_below * 1000) / 10  # rounded down: only someone ahead of all may read 100%
+    share = int(summary.standing.share_below * 1000) / 10  # rounded down: 100% only for someone ahead of all
     ahead = f"Spent more than {share:g}% of all customers" if share else "Nobody spent less"
     return f"{ahead}: rank {summary.standing.rank:,} of {summary.standing.customers:,}."
 

@@ -1,4 +1,4 @@
-"""The database of the report job: one asynchronous SQLAlchemy engine, on SQLite (WAL) or PostgreSQL."""
+"""The database of the report job: an asynchronous SQLAlchemy engine, on SQLite (WAL) or PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +13,12 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from arqway.workers.jobs.report import schema
 
 BUSY_TIMEOUT_S = 30
-SCHEMA_LOCK = 4_171_090_126  # any number, the same in every process
+SCHEMA_LOCK = 4_171_090_126  # arbitrary, but the same in every process
 
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[AsyncEngine]:
-    """Open the database with its tables in place. Safe when several processes do so on an empty database at once."""
+    """Open the database, creating missing tables. Safe when several processes do so on an empty database at once."""
     engine = _create_engine(url)
     try:
         async with engine.begin() as connection:
@@ -29,7 +29,7 @@ async def open_database(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 def insert_if_absent(dialect_name: str, table: Any) -> Insert:
-    """Return an ``INSERT`` that does nothing where a unique key is taken: its ``rowcount`` tells (1 or 0)."""
+    """Return an ``INSERT`` that does nothing if a unique key is taken; its ``rowcount`` is 1 if it inserted, else 0."""
     if dialect_name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return postgresql.insert(table).on_conflict_do_nothing()
@@ -47,7 +47,7 @@ def _create_engine(url: str) -> AsyncEngine:
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # Python's own BEGIN comes only before a write, and not before CREATE TABLE
+    connection.isolation_level = None  # Python's implicit BEGIN comes only before writes, and not before CREATE TABLE
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
@@ -59,7 +59,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _create_tables(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":  # there, two CREATE TABLE IF NOT EXISTS at once can still collide
+    if connection.dialect.name == "postgresql":  # concurrent CREATE TABLE IF NOT EXISTS can collide there
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SCHEMA_LOCK})
     for table in schema.metadata.sorted_tables:
         connection.execute(CreateTable(table, if_not_exists=True))

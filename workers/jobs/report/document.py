@@ -1,6 +1,6 @@
-"""The document: content and charts in, PDF out. The look is in ``report.typ``; this hands it over and runs typst.
+"""The document: turns content and charts into a PDF. ``report.typ`` holds the layout; this module runs typst on it.
 
-Deterministic: the same content makes the same bytes. Only typst's own fonts are used, and the date of the document is
+Deterministic: the same content makes the same bytes. Only typst's own fonts are used, and the document is dated with
 the last day that its figures cover, not the day of printing.
 """
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 LAYOUT = Path(__file__).with_name("report.typ")
 STANDARD: "PDFStandard" = "ua-1"
-"""PDF/UA: a document that a screen reader can read."""
+"""PDF/UA: the document is accessible to screen readers."""
 
 
 @cache
 def typesetter() -> Compiler:
-    """Return this process's compiler. Making it reads the fonts; later documents reuse what earlier ones laid out."""
+    """Return this process's compiler. Creating it reads the fonts; later documents reuse earlier layout work."""
     return Compiler(LAYOUT, ignore_system_fonts=True)
 
 
 def typeset(content: dict[str, Any], charts: dict[str, str]) -> tuple[bytes, int]:
-    """Typeset a report; returns the PDF and its number of pages.
+    """Typeset a report; return the PDF and its number of pages.
 
     Args:
-        content: As ``compose`` makes it.
-        charts: SVG documents by name, as ``draw_charts`` makes them.
+        content: As made by ``compose``.
+        charts: SVG documents by name, as made by ``draw_charts``.
     """
     compiler = typesetter()
     as_of = datetime.fromisoformat(content["as_of"]).replace(tzinfo=UTC)

@@ -89,14 +89,14 @@ async def generate_report(ctx: JobContext[ReportResources], payload: ReportReque
 
 
 async def advance(ctx: JobContext[ReportResources], step: int, message: str) -> None:
-    """Report a finished step, and begin no other past the soft time limit: an attempt that ends here ends tidily."""
+    """Report a finished step, and start no other after the soft time limit, so that the attempt ends cleanly."""
     await ctx.progress(step, total=STEPS, message=message)
     if ctx.deadline_near.is_set() and step < STEPS:
         raise TimeoutError(f"The soft time limit passed after step {step} of {STEPS}: {message}")
 
 
 async def find_report(resources: ReportResources, user_id: int) -> "CatalogueEntry | None":
-    """Return the report made before, unless its file was deleted since: then it is made again."""
+    """Return the existing report; None if there is none, or its file was deleted and must be made again."""
     entry = await resources.catalogue.find(user_id, REPORT_VERSION)
     return entry if entry and await resources.store.head(entry.object_name) else None
 
@@ -104,8 +104,8 @@ async def find_report(resources: ReportResources, user_id: int) -> "CatalogueEnt
 async def store_report(resources: ReportResources, user_id: int, document: "TypesetReport") -> "CatalogueEntry":
     """Store the file, then record it, so that there is never a row without its file.
 
-    Dying in between leaves a file that the next attempt replaces with the same bytes. Two attempts at once do
-    likewise, and both return the row of whichever recorded first.
+    Dying in between leaves a file that the next attempt replaces with the same bytes. Two concurrent attempts do the
+    same, and both return the row of the one that recorded first.
     """
     from arqway.workers.jobs.report.catalogue import CatalogueEntry  # needs a database driver, which only workers have
 
@@ -122,7 +122,7 @@ async def store_report(resources: ReportResources, user_id: int, document: "Type
 
 
 def answer(ctx: JobContext[ReportResources], entry: "CatalogueEntry") -> Report:
-    """Return the job's result; its URL is that of this job, also when another job made the file."""
+    """Return the job's result. Its URL is that of this job, even if another job made the file."""
     return Report(
         user_id=entry.user_id,
         report_url=f"/reports/{ctx.job_id}/file",

@@ -1,4 +1,4 @@
-"""The orders: loaded into the database once from the data set in ``data/``, then read one customer at a time."""
+"""The orders: loaded once into the database from the data set in ``data/``, then read one customer at a time."""
 
 import csv
 import gzip
@@ -26,11 +26,11 @@ class OrderBook:
     engine: AsyncEngine
 
     async def load(self) -> bool:
-        """Load the data set unless the database has it, and tell whether this call did.
+        """Load the data set unless the database has it; return whether this call did.
 
-        One transaction, which begins by writing the marker. Of several loaders at once, one writes it; the others
-        wait for that row, find it taken once the winner has committed, and load nothing. If the winner dies, so does
-        its marker.
+        One transaction, which starts by writing the marker. Of several concurrent loaders, one writes it; the others
+        wait for that row, find it taken once the winner has committed, and load nothing. If the winner dies, its
+        marker is gone, too.
         """
         async with self.engine.begin() as connection:
             marker = insert_if_absent(connection.dialect.name, schema.datasets)
@@ -40,7 +40,7 @@ class OrderBook:
             return bool(marked.rowcount)
 
     async def of_customer(self, customer_id: int) -> tuple[Order, ...]:
-        """Return the orders of one customer, oldest first; none if there is no such customer."""
+        """Return the orders of one customer, oldest first; empty if there is no such customer."""
         table = schema.orders.c
         query = (
             select(table.ordered_on, table.cds, table.cents)

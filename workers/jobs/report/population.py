@@ -1,4 +1,4 @@
-"""All customers together: what one customer is compared with. Read once per process, for past orders do not change."""
+"""All customers together, for comparing one with them. Read once per process, since past orders do not change."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The spending of all customers, in whole cents, with the period that their orders cover."""
+    """The spending of all customers, in whole cents, and the period that their orders cover."""
 
     cents: tuple[int, ...]
     """What each customer spent, ascending."""
@@ -38,11 +38,11 @@ class Population:
 
     @property
     def customers(self) -> int:
-        """Return how many customers there are."""
+        """The number of customers."""
         return len(self.cents)
 
     def rank(self, spent: Decimal) -> int:
-        """Return the place (from 1) of a customer who spent so much; equal spenders share the better place."""
+        """Return the rank (from 1) of a customer who spent this much; equal spenders share the better rank."""
         return 1 + self.customers - bisect_right(self.cents, int(spent * 100))
 
     def share_below(self, spent: Decimal) -> float:
@@ -52,7 +52,7 @@ class Population:
     def histogram(self) -> list[tuple[float, float, int]]:
         """Count the customers by spending, as (from, up to, customers), in dollars, in steps of equal ratio.
 
-        The first and the last step take in whatever lies beyond them: who spent nothing has no place on such a scale.
+        The first and the last step include whatever lies beyond them: zero has no place on such a scale.
         """
         step = (HIGHEST_USD / LOWEST_USD) ** (1 / BINS)
         edges = [LOWEST_USD * step**n for n in range(BINS + 1)]
@@ -62,7 +62,7 @@ class Population:
 
 
 async def read_population(engine: AsyncEngine) -> Population:
-    """Sum up every customer in one query, and make the figures of it."""
+    """Sum up every customer in one query, and compute the figures from that."""
     table = schema.orders.c
     each = select(func.count(), func.sum(table.cents)).group_by(table.customer_id)
     async with engine.connect() as connection:
@@ -72,7 +72,7 @@ async def read_population(engine: AsyncEngine) -> Population:
 
 
 def measure(customers: Iterable[tuple[int, int]], first: date, last: date) -> Population:
-    """Make the figures of all customers, each given as (number of orders, cents spent); there is at least one."""
+    """Compute the figures of all customers, each given as (number of orders, cents spent); at least one is required."""
     counts, cents = zip(*customers, strict=True)
     averages = [spent / orders for orders, spent in zip(counts, cents, strict=True)]
     return Population(

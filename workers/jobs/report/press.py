@@ -1,10 +1,10 @@
-"""The press: typesetting processes of this worker, kept warm, each killed when the attempt it works for is cancelled.
+"""The press: a worker's typesetting processes, kept warm, each killed if the attempt it works for is cancelled.
 
-Drawing and typesetting are hundreds of milliseconds of pure computation, and no thread can be stopped in the middle of
-it; a process can. The library pools do not fit: ``ProcessPoolExecutor`` has no call that kills one busy worker, and
+Drawing and typesetting take hundreds of milliseconds of pure computation, and no thread can be stopped in the middle of
+it; a process can. The library pools do not fit: ``ProcessPoolExecutor`` cannot kill one busy worker, and
 ``anyio.to_process`` (4.16) leaves its child behind if cancelled while that starts, ends its pool with the root task
-that used it first, and turns a Ctrl-C in the child into one in the worker. So this is a small pool of our own. What
-crosses the pipe is JSON and the PDF's bytes.
+that used it first, and turns a Ctrl-C in the child into one in the worker. Hence this small pool. What crosses the pipe
+is JSON and the PDF's bytes.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class TypesetReport:
 
 
 class Press:
-    """At most ``size`` typesetting processes. Use it with ``async with``: leaving it ends them all."""
+    """A pool of at most ``size`` typesetting processes. Use it with ``async with``; leaving the block ends them all."""
 
     def __init__(self, size: int = 2) -> None:
         self._free = asyncio.Semaphore(size)
@@ -42,7 +42,7 @@ class Press:
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        """Start one process, which warms itself up: the first report finds it ready or nearly so."""
+        """Start one process, which warms itself up, so that the first report finds it ready or nearly so."""
         self._idle.append(await _start())
         return self
 
@@ -52,21 +52,21 @@ class Press:
         """End every process, busy or not."""
         self._closed = True
         for process in self._busy:
-            _kill(process)  # whoever waits for its answer learns that it died, and clears it away
+            _kill(process)  # the task that waits for its answer sees that it died, and cleans up
         await asyncio.gather(*(_end(process) for process in self._idle), *(busy.wait() for busy in self._busy))
 
     @property
     def process_ids(self) -> set[int]:
-        """The ids of the processes that are alive now."""
+        """The ids of the processes that are currently alive."""
         return {process.pid for process in [*self._idle, *self._busy] if process.returncode is None}
 
     @property
     def busy(self) -> int:
-        """How many processes are at work now."""
+        """How many processes are currently at work."""
         return len(self._busy)
 
     async def draw_charts(self, content: dict[str, Any]) -> dict[str, str]:
-        """Draw the charts of a report; returns SVG documents by name."""
+        """Draw the charts of a report; return SVG documents by name."""
         answer, _ = await self._ask("draw_charts", content)
         return dict(answer)
 
@@ -76,7 +76,7 @@ class Press:
         return TypesetReport(pdf, pages)
 
     async def _ask(self, task: str, *arguments: Any) -> tuple[Any, bytes]:
-        """Let a process do a task. Cancelling kills that process, so that its time goes to other jobs."""
+        """Run a task in a process. Cancelling kills that process, so that its time goes to other jobs."""
         async with self._free:
             process = await self._take()
             self._busy.add(process)
@@ -104,7 +104,7 @@ class Press:
 
 
 async def _start() -> Process:
-    # A session of its own: a Ctrl-C in the terminal is for the worker, which lets running jobs finish.
+    # A session of its own, so that Ctrl-C in the terminal reaches only the worker, which lets running jobs finish.
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
@@ -135,7 +135,7 @@ def _kill(process: Process) -> None:
 
 async def _end(process: Process) -> None:
     _kill(process)
-    # Reading to the end lets the pipes close: asyncio calls a process ended only after that.
+    # Reading to the end lets the pipes close; only then does asyncio consider a process ended.
     with contextlib.suppress(TimeoutError, ConnectionError):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await process.communicate()

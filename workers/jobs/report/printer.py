@@ -1,7 +1,7 @@
-"""The typesetting process, ``python -m arqway.workers.jobs.report.printer``: started by ``press.py`` alone.
+"""The typesetting process, ``python -m arqway.workers.jobs.report.printer``: started only by ``press.py``.
 
 Request, one line: ``[task, arguments]``. Answer: one line ``{"error": text or null, "result": any, "size": n}``, then
-``n`` bytes. It ends when its standard input does, so it does not outlive its worker.
+``n`` bytes. It exits when its standard input closes, so it does not outlive its worker.
 """
 
 import json
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _take_standard_output() -> IO[bytes]:
-    """Keep the pipe for answers alone: whatever a library prints goes to standard error."""
+    """Reserve the pipe for answers: whatever a library prints goes to standard error."""
     pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return pipe

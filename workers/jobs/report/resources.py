@@ -1,4 +1,4 @@
-"""What the report job shares within one worker process: database, store, press, and the figures of all customers."""
+"""What the report job shares within a worker process: database, store, press, and the figures of all customers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportResources:
-    """Everything a report is made with; it is ``ctx.resources`` of ``generate_report``."""
+    """Everything needed to make a report; it is ``ctx.resources`` of ``generate_report``."""
 
     orders: "OrderBook"
     population: "Population"
@@ -27,20 +27,20 @@ class ReportResources:
 
 
 NEEDS = dict.fromkeys(("aiosqlite", "matplotlib", "obstore", "sqlalchemy", "typst"), "arqway[report]")
-"""What a registry with reports needs; see ``Registry``."""
+"""What a registry with the report job needs; see ``Registry``."""
 
 
 @asynccontextmanager
 async def open_report_resources(settings: "ReportSettings | None" = None) -> AsyncIterator[ReportResources]:
-    """Open everything, with the data set loaded into the database if it is not there yet, and close it all at the end.
+    """Open everything, loading the data set into the database if it is not there yet, and close it all on exit.
 
     Args:
-        settings: Read from the environment if left out.
+        settings: Read from the environment by default.
 
     Raises:
         StoreUnusable: The store's folder cannot be written.
     """
-    # Only a worker comes here. The HTTP service imports this module for the job's signature, and needs none of these.
+    # Imported here because only workers need these: the HTTP service imports this module for the job's signature.
     from arqway.workers.jobs.report.catalogue import Catalogue
     from arqway.workers.jobs.report.database import open_database
     from arqway.workers.jobs.report.orders import OrderBook

@@ -1,6 +1,6 @@
 """The tables of the report job: ``orders`` (the data set), ``datasets`` (what was loaded), ``reports`` (what was made).
 
-Money is kept as whole cents, so that a sum in SQL is exact on every database.
+Money is stored in whole cents, so that a sum in SQL is exact on every database.
 """
 
 from datetime import UTC, datetime
@@ -22,22 +22,22 @@ from sqlalchemy import (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment that comes back with its time zone, from SQLite as well, which stores none."""
+    """A datetime that keeps its time zone, even on SQLite, which stores none."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store every moment in UTC."""
+        """Store every datetime in UTC."""
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Read a moment without a zone as UTC."""
+        """Read a datetime without a time zone as UTC."""
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
 metadata = MetaData()
-row_id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in a column typed INTEGER
+row_id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows automatically only in INTEGER columns
 
 orders = Table(
     "orders",

@@ -1,4 +1,4 @@
-"""Settings of the report job, from ``ARQWAY_REPORT_*`` and ``ARQWAY_HOME``, and the failures that they can ask for.
+"""Settings of the report job, from ``ARQWAY_REPORT_*`` and ``ARQWAY_HOME``, and the failures that they can request.
 
 A demonstration or a test lets a share of the attempts fail on purpose, so that one can watch a job retry and recover.
 """

@@ -1,6 +1,6 @@
-"""The store of finished reports: one URL decides between a folder, a bucket (S3, Google, Azure) and memory.
+"""The store of finished reports: its URL selects a folder, a bucket (S3, Google, Azure) or memory.
 
-The worker puts reports into it and the HTTP service reads them from it, so nothing here knows about jobs or databases.
+Workers write reports to it and the HTTP service reads them, so nothing here knows about jobs or databases.
 """
 
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ class StoreUnusable(Exception):  # noqa: N818  like httpx: the name says the sta
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What the store knows of a file without reading it. ``etag`` is a quoted entity tag, ready for HTTP."""
+    """A file's metadata, known without reading it. ``etag`` is a quoted entity tag, ready for HTTP."""
 
     name: str
     size: int
@@ -33,7 +33,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file being read: its size and entity tag, and its bytes, to be iterated once."""
+    """A file being read: its size, its entity tag, and its bytes, which can be iterated once."""
 
     file: StoredFile
     result: "GetResult"
@@ -45,24 +45,24 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class ReportStore:
-    """A place for files by name. A file appears whole or not at all, whoever reads at the same time."""
+    """Files by name. A file appears whole or not at all, even to concurrent readers."""
 
     url: str
     objects: "ObjectStore"
 
     async def put(self, name: str, content: bytes) -> None:
-        """Store a file, replacing one of the same name. Atomic: a local one is written beside its place and renamed."""
+        """Store a file, replacing any of the same name. Atomic: a local one is written next to it and renamed."""
         await self.objects.put_async(name, content)
 
     async def head(self, name: str) -> StoredFile | None:
-        """Return what is known of a file, or None if there is none."""
+        """Return a file's metadata, or None if it does not exist."""
         try:
             return _describe(await self.objects.head_async(name))
         except FileNotFoundError:
             return None
 
     async def open(self, name: str) -> Download | None:
-        """Open a file for reading, or return None if there is none. No byte is read before the first iteration."""
+        """Open a file for reading, or return None if it does not exist. Nothing is read before the first iteration."""
         try:
             result = await self.objects.get_async(name)
         except FileNotFoundError:
@@ -73,10 +73,10 @@ class ReportStore:
 def open_store(url: str) -> ReportStore:
     """Open the store at a URL (``file://``, ``memory://``, ``s3://``, ``gs://``, ``az://``). Nothing needs closing.
 
-    Each call on ``memory://`` makes a store of its own.
+    Each call with ``memory://`` creates a separate store.
 
     Raises:
-        StoreUnusable: the URL names no kind of store that is known, or a folder that cannot be made or written.
+        StoreUnusable: The URL has an unknown scheme, or names a folder that cannot be created or written.
     """
     from obstore.store import from_url
 

@@ -25,7 +25,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """What happened in one calendar month, named by its first day."""
+    """The orders of one calendar month, identified by its first day."""
 
     month: date
     orders: int
@@ -34,7 +34,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """The days between an order and the next."""
+    """The days between consecutive orders."""
 
     median_days: float
     mean_days: float
@@ -43,7 +43,7 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The customer's place by spending among all customers; ``share_below`` (0 to 1) spent less."""
+    """The customer's rank by spending among all customers; ``share_below`` (0 to 1) of them spent less."""
 
     rank: int
     customers: int
@@ -64,12 +64,12 @@ class Summary:
     gaps: Gaps | None
     """None for a customer with a single order."""
     months: tuple[Month, ...]
-    """Every month of the period, also those without an order."""
+    """Every month of the period, including those without an order."""
     standing: Standing
 
 
 def summarise(customer_id: int, orders: Sequence[Order], population: "Population") -> Summary:
-    """Sum up the orders (at least one, oldest first) of a customer and place them among all customers."""
+    """Sum up the orders (at least one, oldest first) of a customer, and rank the customer among all."""
     total = sum((order.amount for order in orders), Decimal(0))
     return Summary(
         customer_id=customer_id,
@@ -86,13 +86,13 @@ def summarise(customer_id: int, orders: Sequence[Order], population: "Population
 
 
 def measure_gaps(days: Sequence[date]) -> Gaps | None:
-    """Measure the days between neighbours of an ascending sequence; None if there are no two."""
+    """Measure the days between neighbours in an ascending sequence; None if it has fewer than two."""
     gaps = [(later - earlier).days for earlier, later in pairwise(days)]
     return Gaps(median(gaps), fmean(gaps), max(gaps)) if gaps else None
 
 
 def by_month(orders: Sequence[Order], first: date, last: date) -> Iterator[Month]:
-    """Yield one entry for each calendar month from ``first`` to ``last``, zero where nothing was ordered."""
+    """Yield one entry per calendar month from ``first`` to ``last``, zero where nothing was ordered."""
     amounts: dict[date, list[Decimal]] = {month: [] for month in months_between(first, last)}
     for order in orders:
         amounts[order.ordered_on.replace(day=1)].append(order.amount)
@@ -101,6 +101,6 @@ def by_month(orders: Sequence[Order], first: date, last: date) -> Iterator[Month
 
 
 def months_between(first: date, last: date) -> Iterator[date]:
-    """Yield the first day of each month from that of ``first`` to that of ``last``, both included."""
+    """Yield the first day of each month from ``first``'s to ``last``'s, both included."""
     for count in range(first.year * 12 + first.month - 1, last.year * 12 + last.month):
         yield date(count // 12, count % 12 + 1, 1)
