@@ -1,4 +1,4 @@
-"""Which failures are alike: those of one kind of job, code and class of error, from the same place in the code."""
+"""Fingerprints group failures of the same kind of job, code and error class from the same place in the code."""
 
 import re
 from hashlib import sha256
@@ -10,10 +10,10 @@ _DIGITS = 16
 
 
 def fingerprint_of(kind: str, failure: Failure) -> str:
-    """Return 16 hex digits, the same for alike failures.
+    """Return 16 hex digits, equal for similar failures.
 
-    The place is the last frame's file and function, without the line, so that a change above it keeps the group whole.
-    Neither the message nor the exception's text counts: they often hold an id.
+    The place is the file and function of the last frame, without the line number, so that edits above it do not split
+    a group. The message and the exception's text are ignored, since they often contain ids.
     """
     frames = _FRAME.findall(failure.traceback or "")
     parts = (kind, failure.code, failure.error or "", *(frames[-1] if frames else ()))

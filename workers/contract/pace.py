@@ -1,4 +1,4 @@
-"""When it is worth asking for a job again: an estimate from how its queue is and how long its kind usually runs."""
+"""When to poll a job again: an estimate from the queue's waiting time and the usual run time of the job's kind."""
 
 from math import ceil
 
@@ -9,15 +9,15 @@ _LONGEST_S = 60
 
 
 def retry_after_s(record: JobRecord, now_ms: int, *, queue_age_ms: float = 0, run_ms: float = 0) -> int | None:
-    """Return the seconds after which the job may have ended, in 1 … 60; None for one that has.
+    """Return the seconds after which the job may have ended, from 1 to 60; None if it has ended.
 
-    A job that waits has the wait of its queue before it, less what it has waited, and then its run. Where the estimate
-    has passed already, it says 1.
+    A waiting job is expected to wait as long as its queue's oldest job, less the time it has already waited, and then
+    to run. An estimate that has already passed gives 1.
 
     Args:
         record: The job.
-        now_ms: Unix milliseconds, by the clock of the Redis server as nearly as the caller knows it.
-        queue_age_ms: For how long the queue's oldest due job has waited.
+        now_ms: Unix milliseconds by the clock of the Redis server, as closely as the caller knows it.
+        queue_age_ms: How long the queue's oldest due job has been waiting.
         run_ms: How long an attempt of this kind usually takes.
     """
     if record.finished:
