@@ -1,1 +1,1 @@
-"""The engine: what a job is, where its state is kept, and the worker that runs it."""
+"""The engine: job definitions, the store that keeps their state, and the worker that runs them."""

@@ -1,4 +1,4 @@
-"""``python -m arqway.workers``: one worker process, until it is told to stop. ``arqway worker`` keeps some running."""
+"""``python -m arqway.workers``: runs one worker process until it is stopped. ``arqway worker`` supervises several."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from arqway.workers.target import load_target
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    """Run a worker. Exits with 2 and one line if the configuration cannot work, with 1 if a duty keeps failing."""
+    """Run a worker. Exits with 2 and a one-line message on invalid configuration, with 1 if a duty keeps failing."""
     options = _parser().parse_args(arguments)
     try:
         settings = read_settings(Settings)
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str] = ()) -> None:
         worker.run()
     except ConfigurationError as error:
         sys.exit(_refuse(str(error)))
-    except DutyError:  # the log says which, and why
+    except DutyError:  # already logged, with the duty's name and the cause
         sys.exit(1)
 
 
@@ -54,7 +54,7 @@ def _make_worker(options: argparse.Namespace, settings: Settings) -> JobWorker:
 
 
 def _settings(settings: Settings, options: argparse.Namespace) -> Settings:
-    """Return the settings with what this process alone was told."""
+    """Return the settings with the command-line options of this process applied."""
     if options.health_port is not None:
         settings = settings.model_copy(update={"worker_health_port": options.health_port})
     if options.redis_url is not None:
@@ -80,7 +80,7 @@ def _refuse(reason: str) -> int:
 
 
 def _collect_less_often() -> None:
-    """Leave what was imported out of garbage collection, and collect by tens of thousands: 2 µs less for each job."""
+    """Exclude imported modules from garbage collection and collect less often; saves 2 µs per job."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -89,7 +89,7 @@ def _collect_less_often() -> None:
 def _new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
-    except ImportError:  # not made for this platform
+    except ImportError:  # not available on this platform
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 

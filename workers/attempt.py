@@ -1,4 +1,4 @@
-"""One attempt of one job in this process: its link to the store, its time limits, and why it was told to end."""
+"""One attempt of a job in this process: its link to the store, its time limits, and the reason it was ended."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,26 +24,26 @@ class Attempt:
     """A claimed job while this process runs it. Implements ``workers.context.AttemptLink``.
 
     Args:
-        claim: What gives the right to run it.
-        store: Where it writes.
-        progress_writer: Shared by all attempts of the process.
-        grace_s: How long the job may take to end once it was told to.
-        overdue: Called when it took longer.
-        queue: Submits the jobs that it submits; shared by all attempts of the process.
+        claim: The claim that entitles this process to run the job.
+        store: The store that steps are read from and written to.
+        progress_writer: Writes progress reports; shared by all attempts in the process.
+        grace_s: How long the job may take to end after its task is cancelled.
+        overdue: Called if the job has not ended after ``grace_s``.
+        queue: Submits child jobs; shared by all attempts in the process.
     """
 
     reason: EndReason | None = None
     task: "asyncio.Task[Any] | None" = None
-    """Runs the job, and settles it."""
+    """The task that runs the job and settles it."""
     abandoned = False
     settled_as = ""
-    """The token that its outcome was handed over with."""
+    """The token its outcome was submitted for settlement with."""
     next_state: JobState | None = None
-    """Where its outcome moves the job, once that is decided."""
+    """The state its outcome moves the job to, once decided."""
     arq_context: dict[Any, Any] | None = None
-    """The ``ctx`` of arq's functions and hooks, made when first needed."""
+    """The ``ctx`` of arq functions and hooks, created on first use."""
     unwritten: Progress | None = None
-    """The latest report that is not in the record yet; the settlement takes it along."""
+    """The latest progress report not yet in the record; the settlement includes it."""
     _task: "asyncio.Task[object] | None" = None
     _near: Callable[[], None] | None = None
     _flush_timer: asyncio.TimerHandle | None = None
@@ -73,33 +73,33 @@ class Attempt:
 
     @property
     def elapsed_s(self) -> float:
-        """Time since the claim."""
+        """Seconds since the claim."""
         return self._loop.time() - self._claimed_s
 
     @property
     def timed_out(self) -> bool:
-        """Whether the hard limit has passed, though perhaps nothing could end the job."""
+        """Whether the hard limit has passed, even if the job could not be stopped."""
         return self.reason is EndReason.TIMEOUT or self._loop.time() > self._deadline_s
 
     @property
     def begun(self) -> bool:
-        """Whether the job's function was called, or was about to be."""
+        """Whether the job's function has been called or was about to be."""
         return self._deadline_s > 0
 
     def runs_in(self, task: "asyncio.Task[object]") -> bool:
-        """Tell whether the job's code runs in ``task``."""
+        """Return whether the job's code runs in ``task``."""
         return self._task is task
 
     def begin(self, soft_s: float | None, hard_s: float, near: Callable[[], None]) -> None:
-        """Start the clocks: from now on ``end`` cancels the task; ``near`` is called at the soft limit."""
+        """Start the time limits. From now on ``end`` cancels the task; ``near`` is called at the soft limit."""
         self._task, self._near = self.task, near
         self._deadline_s = self._claimed_s + hard_s
         self._soft_s = self._claimed_s + soft_s if soft_s is not None else self._deadline_s
         if self.reason is not None and self._task is not None:
-            self._task.cancel()  # told to end between the claim and now
+            self._task.cancel()  # ``end`` was called between the claim and now
 
     def watch(self) -> None:
-        """Set the timers, if the job still runs. A job that ends in its first step, as short ones do, needs none."""
+        """Set the timers if the job is still running. Short jobs that end without ever yielding need none."""
         if self._task is None or self._near is None:
             return
         self._timers = (self._loop.call_at(self._deadline_s, self.end, EndReason.TIMEOUT),)
@@ -107,7 +107,7 @@ class Attempt:
             self._timers += (self._loop.call_at(self._soft_s, self._near),)
 
     def end(self, reason: EndReason) -> None:
-        """Cancel the job's task, once, and give up on it when it has not ended after the grace time."""
+        """Cancel the job's task (once only), and give up on it if it has not ended after the grace time."""
         if self.reason is not None:
             return
         self.reason = reason
@@ -116,7 +116,7 @@ class Attempt:
             self._timers += (self._loop.call_later(self._grace_s, self._overdue, self),)
 
     def close(self) -> None:
-        """Stop the clocks; nothing cancels the task from now on."""
+        """Stop all timers. From now on nothing cancels the task."""
         for timer in self._timers:
             timer.cancel()
         if self._flush_timer is not None:
@@ -124,18 +124,18 @@ class Attempt:
         self._task = None
 
     def report(self, progress: Progress) -> None:
-        """Write ``progress`` at once, or later than others when reports come fast."""
+        """Write ``progress`` at once, or after a short delay when reports come in quick succession."""
         self.unwritten = progress
         if self._flush_timer is None:
             due_s = self._last_write_s + _PROGRESS_SPACING_S if self._writes >= _PROGRESS_BURST else 0
             self._flush_timer = self._loop.call_at(max(due_s, self._loop.time()), self._flush)
 
     async def read_step(self, name: str) -> bytes | None:
-        """Return the kept result of a step."""
+        """Return the stored result of a step, or None."""
         return await self._store.read_step(self.claim.id, name)
 
     async def keep_step(self, name: str, result_json: bytes) -> bytes | None:
-        """Keep the result of a step, fenced by this attempt's token."""
+        """Store the result of a step, fenced by this attempt's token."""
         return await self._store.keep_step(self.claim.id, self.claim.token, name, result_json)
 
     async def submit(self, job: JobDefinition[Any, Any], payload: Any, options: SubmitOptions) -> JobRecord:
@@ -165,7 +165,7 @@ class Attempt:
 
     def _flushed(self, write: "asyncio.Future[bool]", progress: Progress) -> None:
         if write.cancelled() or write.exception() is not None:
-            return  # Redis is away: the report stays unwritten, and goes with the next one or with the settlement
+            return  # Redis is unavailable: the report stays pending until the next report or the settlement
         if not write.result():
             self.end(EndReason.LOST)
         elif self.unwritten is progress:

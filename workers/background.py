@@ -1,4 +1,4 @@
-"""Work in the background: tasks that must end, waiting for something that is away, and duties that must go on."""
+"""Background work: ending tasks reliably, backing off from unavailable services, and supervising duties."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ _FIRST_S, _CAP_S = 0.05, 1.0
 _FAILURES_MAX = 10
 _RESTART_CAP_S = 5.0
 _STEADY_S = 60.0
-"""A duty that has run for so long is healthy again: earlier failures do not count."""
+"""A duty that has run this long counts as healthy again; its earlier failures are forgotten."""
 
 Duty = Callable[[], Awaitable[Any]]
-"""Work that goes on until it is cancelled."""
+"""Work that continues until it is cancelled."""
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel tasks until they have ended: one that comes while redis-py connects may turn into a connection error."""
+    """Cancel tasks until all have ended: redis-py may turn a cancellation while it connects into a connection error."""
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -31,43 +31,43 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
 
 
 class Backoff:
-    """Gives growing waits, so that many processes do not come back at the same instant."""
+    """Exponential backoff with jitter, so that many processes do not retry at the same instant."""
 
     def __init__(self, *, cap_s: float = _CAP_S) -> None:
         self._cap_s = cap_s
         self.waits = 0
-        """How many waits there were since the last success."""
+        """Number of waits since the last success."""
         self._random = Random().uniform  # noqa: S311 - jitter, not a secret
         self._longest_s = min(_FIRST_S, cap_s)
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing was waited for since the last success."""
+        """Whether there has been no wait since the last success."""
         return self.waits == 0
 
     def next_s(self) -> float:
-        """Return the next wait, between half and all of a bound that doubles up to the cap."""
+        """Return the next wait in seconds: between half and all of a bound that doubles up to the cap."""
         self.waits += 1
         longest, self._longest_s = self._longest_s, min(self._cap_s, self._longest_s * 2)
         return self._random(longest / 2, longest)
 
     def reset(self) -> None:
-        """Begin with short waits again."""
+        """Start over with short waits."""
         self.waits = 0
         self._longest_s = min(_FIRST_S, self._cap_s)
 
 
 class DutyError(Exception):
-    """A duty failed again and again; the process should end, so that its supervisor starts another."""
+    """A duty failed repeatedly. The process should exit so that its supervisor can start another."""
 
 
 async def supervise(name: str, duty: Duty) -> NoReturn:
-    """Keep ``duty`` going: whenever it ends, log why and start it again, after a growing pause.
+    """Keep ``duty`` running: whenever it ends, log the reason and restart it after an increasing pause.
 
-    A duty should act first and pause afterwards, so that a restart finds out at once whether it can work again.
+    A duty should act first and pause afterwards, so that a restart shows at once whether it can work again.
 
     Raises:
-        DutyError: The duty ended ten times without having run for a minute in between.
+        DutyError: The duty ended ten times without running for a minute in between.
     """
     backoff = Backoff(cap_s=_RESTART_CAP_S)
     while True:
@@ -91,9 +91,9 @@ async def supervise(name: str, duty: Duty) -> NoReturn:
 
 @asynccontextmanager
 async def supervised(duties: Mapping[str, Duty]) -> "AsyncIterator[list[asyncio.Task[NoReturn]]]":
-    """Keep duties going for the time of the block, each in the task that is given for it.
+    """Keep duties running for the duration of the block; yields one task per duty.
 
-    One of the tasks ends only if its duty keeps failing, with DutyError.
+    A task ends only if its duty keeps failing, with DutyError.
     """
     tasks = [asyncio.create_task(supervise(name, duty)) for name, duty in duties.items()]
     try:
@@ -103,6 +103,6 @@ async def supervised(duties: Mapping[str, Duty]) -> "AsyncIterator[list[asyncio.
 
 
 def _is_cancelled() -> bool:
-    """Tell whether somebody cancelled this task; a ``CancelledError`` alone may be anybody's."""
+    """Return whether this task itself was cancelled; a ``CancelledError`` may also come from something it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""What a running job may say and ask: its first argument."""
+"""``JobContext``: the first argument of every job, through which it reports progress, runs steps and submits jobs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,36 +30,36 @@ P = ParamSpec("P")
 
 
 class AttemptLink(Protocol):
-    """How one attempt writes to its own job. Every write is fenced: an attempt that lost its job writes nothing."""
+    """Connects an attempt to its job's record. Every write is fenced: an attempt that lost its job writes nothing."""
 
     def report(self, progress: Progress) -> None:
-        """Write progress soon; a later report may overtake it. Never waits for Redis."""
+        """Write progress soon, unless a later report supersedes it first. Never waits for Redis."""
 
     async def read_step(self, name: str) -> bytes | None:
-        """Return the kept result of a step, as JSON."""
+        """Return the stored result of a step as JSON, or None."""
 
     async def keep_step(self, name: str, result_json: bytes) -> bytes | None:
-        """Keep a step's result and return the one that is kept; None if the job is lost."""
+        """Store a step's result and return the one that is stored; None if the job is lost."""
 
     async def submit(self, job: "JobDefinition[Any, Any]", payload: Any, options: "SubmitOptions") -> JobRecord:
-        """Submit another job, which inherits from this one. Raises what ``JobQueue.submit`` raises."""
+        """Submit another job, which inherits from this one. Raises the same errors as ``JobQueue.submit``."""
 
     async def read(self, job_id: str) -> JobRecord:
-        """Return the record of a job that was submitted before."""
+        """Return the record of a job submitted earlier."""
 
 
 class SubmittedJob(NamedTuple):
-    """What a job submitted in a unit test."""
+    """A job submitted by another job in a unit test."""
 
     job: "JobDefinition[Any, Any]"
     payload: Any
     options: "SubmitOptions"
-    """As they were given; nothing is inherited."""
+    """The options as passed; nothing is inherited."""
     record: JobRecord
 
 
 class LocalAttempt:
-    """A link to nowhere, for calling a job in a unit test: it remembers what it was told."""
+    """An in-memory link for calling a job in a unit test. It keeps everything the job reports, stores and submits."""
 
     def __init__(self) -> None:
         self.reports: list[Progress] = []
@@ -67,19 +67,19 @@ class LocalAttempt:
         self.submitted: dict[str, SubmittedJob] = {}
 
     def report(self, progress: Progress) -> None:
-        """Remember the progress."""
+        """Append to ``reports``."""
         self.reports.append(progress)
 
     async def read_step(self, name: str) -> bytes | None:
-        """Return what ``keep_step`` kept."""
+        """Return the result stored by ``keep_step``, or None."""
         return self.steps.get(name)
 
     async def keep_step(self, name: str, result_json: bytes) -> bytes | None:
-        """Remember the first result of the step."""
+        """Store the first result of the step and return it."""
         return self.steps.setdefault(name, result_json)
 
     async def submit(self, job: "JobDefinition[Any, Any]", payload: Any, options: "SubmitOptions") -> JobRecord:
-        """Remember the submission by the job's id. Raises DuplicateJob where there is one."""
+        """Store the submission under the job's id. Raises DuplicateJob if the id is taken."""
         job_id = options.get("job_id") or f"local-{len(self.submitted)}"
         if job_id in self.submitted:
             raise DuplicateJob
@@ -99,15 +99,15 @@ class LocalAttempt:
         return record
 
     async def read(self, job_id: str) -> JobRecord:
-        """Return what ``submit`` returned."""
+        """Return the record that ``submit`` returned."""
         return self.submitted[job_id].record
 
 
 class ChildIds:
-    """Gives the jobs that one attempt submits ids that the next attempt will give them, too.
+    """Generates ids for child jobs that are the same in every attempt of the parent.
 
-    An id is a digest of the parent's id and of what is submitted: its kind, its payload, and how many equal ones this
-    attempt has submitted before. So it does not depend on the order of the calls, nor on what else is submitted.
+    An id is a digest of the parent's id and the submission: its kind, its payload, and how many identical submissions
+    this attempt made before it. It therefore depends neither on the order of the calls nor on other submissions.
     """
 
     def __init__(self, parent_id: str) -> None:
@@ -115,12 +115,12 @@ class ChildIds:
         self._unused: dict[bytes, Iterator[int]] = {}
 
     def keyed(self, key: str) -> str:
-        """Return the id of the child that the parent calls ``key``."""
+        """Return the id of the child that the parent names ``key``."""
         return self._digest("key", key)
 
     @contextmanager
     def next(self, kind: str, payload_json: bytes) -> Iterator[str]:
-        """Give the id of one more child with this payload; if the block raises, the next call gives it again."""
+        """Yield the id of the next child with this payload; if the block raises, the next call yields it again."""
         content = sha256(b"%b\0%b" % (kind.encode(), payload_json)).digest()
         numbers = self._unused.setdefault(content, count())
         number = next(numbers)
@@ -135,14 +135,15 @@ class ChildIds:
 
 
 class JobContext(Generic[ResourcesT]):
-    """One attempt of one job, as the job sees it.
+    """The current attempt, as seen by the job itself.
 
     Args:
-        resources: What the registry's ``resources`` opened in this worker process.
-        job_id: The same for all attempts, so it can serve as an idempotency key towards others.
-        attempt: From 1.
-        max_attempts: Attempts in all.
-        link: Where progress and steps go; left out in a unit test.
+        resources: The resources opened by the registry in this worker process.
+        job_id: The same for all attempts, so it can serve as an idempotency key for calls to other services.
+        kind: The job's kind.
+        attempt: Number of this attempt, counted from 1.
+        max_attempts: Maximum number of attempts, the first included.
+        link: Receives progress, steps and submissions; omit it in a unit test.
     """
 
     def __init__(
@@ -165,30 +166,30 @@ class JobContext(Generic[ResourcesT]):
 
     @cached_property
     def deadline_near(self) -> asyncio.Event:
-        """Set at the soft time limit: time to clean up."""
+        """An event that is set at the soft time limit, when the job should start to clean up."""
         return asyncio.Event()
 
     async def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
-        """Report how far the job is.
+        """Report the job's progress.
 
-        Cheap to call often: the latest report is written soon and those it overtook are dropped. It neither waits for
-        Redis nor fails when Redis is away.
+        Cheap to call often: the latest report is written soon, and reports it supersedes are dropped. Neither waits
+        for Redis nor fails when Redis is unavailable.
 
         Raises:
-            TypeError: A number that is none, or not finite.
+            TypeError: ``current`` or ``total`` is not a finite number.
         """
         self.link.report(Progress(_number(current), None if total is None else _number(total), _clean(message)))
         await asyncio.sleep(0)
 
     async def step(self, name: str, call: Callable[P, Awaitable[StepT]], *args: P.args, **kwargs: P.kwargs) -> StepT:
-        """Run ``call`` once for this job, also across attempts, and return its result.
+        """Run ``call`` once for this job, across all its attempts, and return its result.
 
-        The result is kept as JSON by its return annotation. At least once: if the worker dies after the call and before
-        its result is kept, the next attempt calls again.
+        The result is stored as JSON according to the return annotation of ``call``. At least once: if the worker dies
+        after the call but before its result is stored, the next attempt calls again.
 
         Raises:
-            LeaseLost: Another worker owns this job now; the result was not kept.
-            StoreUnavailable: Redis is away.
+            LeaseLost: Another worker owns this job now; the result was not stored.
+            StoreUnavailable: Redis is unavailable.
         """
         adapter: TypeAdapter[Any] = TypeAdapter(get_type_hints(_unwrapped(call)).get("return", Any))
         kept = await self.link.read_step(name)
@@ -207,24 +208,24 @@ class JobContext(Generic[ResourcesT]):
         key: str | None = None,
         **options: "Unpack[SubmitOptions]",
     ) -> JobRecord:
-        """Submit another job, once for this job, also across attempts; return its record.
+        """Submit a child job, once across all attempts of this job, and return its record.
 
-        It inherits this job's tenant, tags and deadline. An option that is given wins, None included: ``deadline=None``
-        means none at all.
+        The child inherits this job's tenant, tags and deadline. Options passed explicitly take precedence, None
+        included: ``deadline=None`` means no deadline.
 
-        A later attempt that submits the same kind with the same payload gets the record of the first submission, as the
-        job is by then. Where the payload differs with each attempt, give a ``key``. At least once: the child's record
-        may be past its retention time before the next attempt; and a person's retry is a new job with new children.
+        A later attempt that submits the same kind with the same payload gets the current record of the first
+        submission. If the payload differs between attempts, pass a ``key``. At least once: the child's record may have
+        expired before the next attempt, and a manual retry is a new job with new children.
 
         Args:
-            job: What ``@job`` made.
+            job: A job defined with ``@job``.
             payload: Validated against the job's payload type.
-            key: Names the child within this job: the same key, the same child, whatever its payload.
-            options: ``workers.client.SubmitOptions``. With a ``job_id`` of your own the second submission is refused.
+            key: Identifies the child within this job: the same key is the same child, whatever its payload.
+            options: ``workers.client.SubmitOptions``. With an explicit ``job_id`` the second submission is refused.
 
         Raises:
-            LeaseLost: Another worker owns this job now, and will submit the child.
-            InvalidPayload, DuplicateJob, NotUnique, InvalidSubmission, StoreUnavailable: As ``JobQueue.submit``.
+            LeaseLost: Another worker owns this job now and will submit the child.
+            InvalidPayload, DuplicateJob, NotUnique, InvalidSubmission, StoreUnavailable: As in ``JobQueue.submit``.
         """
         payload_json = job.write_payload(payload)
         if options.get("job_id") is not None:
@@ -246,18 +247,18 @@ class JobContext(Generic[ResourcesT]):
 
 
 def _unwrapped(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function behind ``functools.partial``, which has no annotations of its own."""
+    """Return the function wrapped by ``functools.partial``, which has no annotations itself."""
     while isinstance(call, partial):
         call = call.func
     return call
 
 
 def _number(value: float) -> float:
-    if isinstance(value, Real) and isfinite(value):  # numpy's numbers are Real, too
+    if isinstance(value, Real) and isfinite(value):  # includes numpy numbers
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"progress is a finite number, not {value!r}")
 
 
 def _clean(message: str | None) -> str | None:
-    """Replace lone surrogates, which no UTF-8 answer can carry."""
+    """Replace lone surrogates, which cannot be encoded as UTF-8."""
     return None if message is None else message.encode(errors="replace").decode()

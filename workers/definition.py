@@ -1,4 +1,4 @@
-"""What a job is: a coroutine function with a kind, a payload type, a result type and its limits."""
+"""Job definitions: a coroutine function with a kind, a payload type, a result type and limits."""
 
 import inspect
 import re
@@ -33,30 +33,30 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class JobOptions(TypedDict, total=False):
-    """How a job is to be run. Each option may be left out or None."""
+    """Options of a submission. Each may be omitted or None."""
 
     delay: timedelta | None
-    """Start no sooner than this from now."""
+    """Start no sooner than this long from now."""
     run_at: datetime | None
-    """Start no sooner than this moment; needs a time zone; not with ``delay``."""
+    """Start no sooner than this moment, which needs a time zone; not with ``delay``."""
     queue: str | None
-    """One of the queues that the job's definition allows; the first of them by default."""
+    """One of the queues that the job's definition allows; the first by default."""
     tags: Sequence[str] | None
     """Up to 8 words to find the job by."""
     unique_key: str | None
-    """The job is refused while another one of its kind and tenant has the same key and is not final."""
+    """Refused with ``NotUnique`` while an unfinished job of this kind and tenant has the same key."""
     deadline: datetime | None
-    """No attempt begins or goes on after this moment; needs a time zone."""
+    """No attempt starts or continues after this moment, which needs a time zone."""
     callback_url: str | None
-    """Is told of the job's end: ``docs/webhooks.md``."""
+    """The URL to notify when the job ends: ``docs/webhooks.md``."""
 
 
 class InvalidResult(Exception):  # noqa: N818
-    """The job returned something that its result type cannot write as JSON."""
+    """The job returned a value that its result type cannot serialize to JSON."""
 
 
 class Runnable(Protocol):
-    """What a worker needs of a job, whoever defined it."""
+    """The interface a worker needs from a job, however it was defined."""
 
     @property
     def kind(self) -> str:
@@ -68,22 +68,22 @@ class Runnable(Protocol):
 
     @property
     def soft_timeout(self) -> timedelta | None:
-        """When the job is told that its time runs out."""
+        """Time into an attempt at which ``ctx.deadline_near`` is set."""
 
     @property
     def retry(self) -> RetryPolicy:
-        """What follows a failed attempt."""
+        """When failed attempts are retried."""
 
     @property
     def keep_result_ms(self) -> int | None:
-        """How long stock arq clients can read the result; None: as the worker says, -1: for ever."""
+        """How long stock arq clients can read the result; None: the worker's setting, -1: forever."""
 
     @property
     def keep_lease_ms(self) -> int:
-        """How long its id counts as running for stock arq after its end."""
+        """How long stock arq still regards the id as running after the job has ended."""
 
     def read_envelope(self, envelope: bytes) -> Any:
-        """Return the payload. Raises InvalidPayload."""
+        """Return the validated payload. Raises InvalidPayload."""
 
     def write_result(self, result: Any) -> bytes:
         """Return the result as JSON. Raises InvalidResult."""
@@ -94,7 +94,7 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class JobDefinition(Generic[PayloadT, ResultT]):
-    """A job as its author defined it with ``@job``. Calling it runs the plain function, as in a unit test."""
+    """A job defined with ``@job``. Calling it runs the plain function, for example in a unit test."""
 
     kind: str
     function: JobFunction[PayloadT, ResultT]
@@ -117,12 +117,12 @@ class JobDefinition(Generic[PayloadT, ResultT]):
             raise ConfigurationError(f"{self.kind}: 0 < soft_timeout < timeout")
 
     def __call__(self, ctx: "JobContext[Any]", payload: PayloadT) -> Coroutine[Any, Any, ResultT]:
-        """Run the job's function here and now."""
+        """Run the job's function directly."""
         return self.function(ctx, payload)
 
     @property
     def summary(self) -> str:
-        """The first line of the author's docstring."""
+        """The first line of the function's docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     @cached_property
@@ -137,12 +137,12 @@ class JobDefinition(Generic[PayloadT, ResultT]):
 
     @cached_property
     def payload(self) -> TypeAdapter[PayloadT]:
-        """Validates and writes payloads. Its core is called past its methods, which cost more than the call itself."""
+        """Validates and serializes payloads. Hot paths call its core directly: the methods cost more than the core."""
         return TypeAdapter(self.payload_type)
 
     @cached_property
     def result(self) -> TypeAdapter[ResultT]:
-        """Validates and writes results."""
+        """Validates and serializes results."""
         return TypeAdapter(self.result_type)
 
     @cached_property
@@ -158,17 +158,17 @@ class JobDefinition(Generic[PayloadT, ResultT]):
             raise _misfit(error) from error
 
     def read_envelope(self, envelope: bytes) -> PayloadT:
-        """Validate the payload inside an envelope: its first argument or, from a stock producer, its keywords.
+        """Validate the payload in an envelope: its first argument or, from a stock producer, its keyword arguments.
 
-        Raises InvalidPayload, also for anything that is not JSON. Nothing is ever unpickled.
+        Raises InvalidPayload, also for anything other than JSON. Nothing is ever unpickled.
         """
         try:
-            return cast(PayloadT, self._own_envelope.validate_json(envelope)["a"][0])  # one pass over the usual form
-        except Exception:  # told again, and better, by the slower way
+            return cast(PayloadT, self._own_envelope.validate_json(envelope)["a"][0])  # one pass for the usual form
+        except Exception:  # the slow path below also reports what is wrong
             return self.read_payload(_payload_in(envelope))
 
     def write_payload(self, payload: PayloadT) -> bytes:
-        """Return the payload as JSON. Raises InvalidPayload for what the payload type would not read back."""
+        """Return the payload as JSON. Raises InvalidPayload if the payload type could not read it back."""
         try:
             value = self.payload.serializer.to_json(payload, by_alias=True, round_trip=True, warnings="error")
         except Exception as error:
@@ -177,11 +177,11 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         return value
 
     def write_envelope(self, payload_json: bytes, now_ms: int) -> bytes:
-        """Return the envelope for ``arq:job:{id}`` around a payload that was validated."""
+        """Return the envelope for ``arq:job:{id}`` around an already validated payload."""
         return b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (self.kind.encode(), payload_json, now_ms)
 
     def write_result(self, result: ResultT) -> bytes:
-        """Return the result as JSON. Raises InvalidResult for what the result type does not allow."""
+        """Return the result as JSON. Raises InvalidResult if it does not match the result type."""
         try:
             checked = self.result.validator.validate_python(result)
             return self.result.serializer.to_json(checked, by_alias=True, warnings="error")
@@ -190,7 +190,7 @@ class JobDefinition(Generic[PayloadT, ResultT]):
 
 
 def _misfit(error: Exception) -> InvalidPayload:
-    """Say what does not fit, without the input's values; an author's own check may have raised anything."""
+    """Describe what does not fit, without input values. The author's own validators may raise any exception."""
     if not isinstance(error, ValidationError):
         return InvalidPayload(_CANNOT_FIT)
     return InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False, include_context=False))
@@ -225,18 +225,18 @@ def job(
     soft_timeout: timedelta | None = None,
     retry: RetryPolicy = NO_RETRY,
 ) -> Callable[[JobFunction[PayloadT, ResultT]], JobDefinition[PayloadT, ResultT]]:
-    """Make ``async def function(ctx, payload: Payload) -> Result`` a job.
+    """Turn ``async def function(ctx, payload: Payload) -> Result`` into a job.
 
     Args:
-        kind: The job's stable name, in lower-case words joined by dots. Clients and stored jobs refer to it.
-        queue: Where its jobs wait; a worker serves it if ``ARQWAY_QUEUES`` names it.
-        other_queues: Where else a submission may ask to put it.
-        timeout: One attempt is ended after this long, and fails with code ``timeout``.
-        soft_timeout: After this long ``ctx.deadline_near`` is set, so that the job may clean up.
-        retry: What follows a failed attempt; by default nothing.
+        kind: The job's stable name: lower-case words joined by dots. Clients and stored jobs refer to it.
+        queue: The queue its jobs wait in; a worker serves it if ``ARQWAY_QUEUES`` names it.
+        other_queues: Other queues that a submission may choose.
+        timeout: Hard limit of one attempt, which then fails with code ``timeout``.
+        soft_timeout: Time after which ``ctx.deadline_near`` is set so that the job can clean up; by default never.
+        retry: When failed attempts are retried; by default never.
 
     Raises:
-        ConfigurationError: The function has another shape, or a name cannot be used.
+        ConfigurationError: The function has a different signature, or a name is invalid.
     """
 
     def define(function: JobFunction[PayloadT, ResultT]) -> JobDefinition[PayloadT, ResultT]:

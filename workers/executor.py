@@ -1,6 +1,6 @@
-"""The heart: claimed → perform (never raises) → decide (pure) → settle (the one write).
+"""The core of a worker: claimed → perform (never raises) → decide (pure) → settle (the only write).
 
-A job's error and a storage error never share an ``except``: ``perform`` turns whatever the job did into an outcome, and
+Errors of jobs and of the store never share an ``except``: ``perform`` turns whatever the job did into an outcome, and
 only ``settle`` talks to the store.
 """
 
@@ -44,14 +44,14 @@ logger = logging.getLogger("arqway.workers.executor")
 
 _PARK_MS = 5_000
 _SETTLE_TURNS = 3
-"""The next claim, which the free slots wait for, goes to Redis before the settlements."""
+"""Lets the next claim, which free slots are waiting for, reach Redis before the settlements."""
 _PROBATION_S = 30.0
-"""A rescued job that has run for so long is not what killed the earlier workers, or not soon."""
+"""A rescued job that has run this long probably did not kill the earlier workers, or will not do so soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the executor takes from the settings."""
+    """The settings the executor uses."""
 
     retention: Retention
     max_rescues: int
@@ -60,14 +60,14 @@ class Limits:
 
 
 class Executor:
-    """Runs claimed jobs to their end.
+    """Runs claimed jobs to completion.
 
     Args:
-        store: Where outcomes are written.
+        store: The store outcomes are written to.
         registry: The jobs this process knows.
         resources: ``ctx.resources`` of every job.
-        limits: Bounds that are not the job's own.
-        queue: Submits what jobs submit.
+        limits: Limits that do not depend on the job.
+        queue: Submits child jobs.
         random: Jitters retry delays; seeded in tests.
     """
 
@@ -82,7 +82,7 @@ class Executor:
         random: Random | None = None,
     ) -> None:
         self.running: dict[str, Attempt] = {}
-        """Attempts that run or are not settled yet, by job id."""
+        """Attempts that are running or not yet settled, by job id."""
         self.observers = Observers()
         self._store = store
         self._registry = registry
@@ -94,13 +94,13 @@ class Executor:
         self._progress = Batcher(store.write_progress, size_of=ProgressWrite.size)
 
     def on_probation(self) -> int:
-        """Count the jobs begun lately that were rescued more than once: one of them may kill its workers."""
+        """Count recently started jobs that were rescued more than once: any of them may be a poison job."""
         return sum(a.claim.rescues > 1 and a.elapsed_s < _PROBATION_S for a in self.running.values())
 
     def start(self, claims: Sequence[Claim]) -> dict[str, asyncio.Task[None]]:
-        """Run claimed jobs, each in a task of its own; one that runs here already goes on instead."""
+        """Start each claimed job in its own task; a job already running here simply continues."""
         loop = asyncio.get_running_loop()
-        attempts = [self._attempt(claim) for claim in claims if not self._goes_on(claim)]
+        attempts = [self._attempt(claim) for claim in claims if not self._continues(claim)]
         for attempt in attempts:
             self.running[attempt.claim.id] = attempt
             attempt.task = loop.create_task(self.execute(attempt))
@@ -108,7 +108,7 @@ class Executor:
         return {attempt.claim.id: attempt.task for attempt in attempts if attempt.task is not None}
 
     async def execute(self, attempt: Attempt) -> None:
-        """Run one claimed job, and hand its outcome over to be settled. Never raises."""
+        """Run one claimed job and queue its outcome for settlement. Never raises."""
         claim = attempt.claim
         bind(job_id=claim.id, kind=claim.kind, attempt=claim.attempt)
         try:
@@ -122,24 +122,24 @@ class Executor:
             self._conclude(attempt, outcome)
 
     def hand_back(self, claims: Sequence[Claim]) -> None:
-        """Return jobs that were claimed and not begun, at no cost of an attempt."""
+        """Put claimed jobs that have not started back in their queue; this costs no attempt."""
         for claim in claims:
-            if not self._goes_on(claim):
+            if not self._continues(claim):
                 self._conclude(self._attempt(claim), Interrupted())
 
     def end(self, job_id: str, reason: EndReason, *, token: str | None = None) -> None:
-        """Tell a running job to end; nothing happens if it, or the attempt named by ``token``, does not run here."""
+        """End a running job. Does nothing if the job, or the attempt identified by ``token``, is not running here."""
         attempt = self.running.get(job_id)
         if attempt is not None and token in {None, attempt.claim.token}:
             attempt.end(reason)
 
     async def drained(self) -> None:
-        """Return when every outcome so far is written."""
+        """Wait until all outcomes so far have been written."""
         await self._progress.drained()
         await self._settlements.drained()
 
     async def perform(self, attempt: Attempt) -> Outcome:
-        """Run the job, and return what came of it. Never raises."""
+        """Run the job and return its outcome. Never raises."""
         claim = attempt.claim
         if claim.cancel:
             return Cancelled()
@@ -173,7 +173,7 @@ class Executor:
             return raised(error) if attempt.reason is None else ended(attempt.reason, limit_s)
         finally:
             attempt.close()
-        # A job that blocked the loop, or swallowed its cancellation, may come back after its time with a result.
+        # A job that blocked the event loop or swallowed its cancellation may return a result after its time limit.
         if attempt.timed_out:
             return ended(EndReason.TIMEOUT, limit_s)
         try:
@@ -185,11 +185,14 @@ class Executor:
     def _attempt(self, claim: Claim) -> Attempt:
         return Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon, self._queue)
 
-    def _goes_on(self, claim: Claim) -> bool:
-        """Give a claim to the attempt that runs its job here already: its lease ended while Redis was away, no more."""
+    def _continues(self, claim: Claim) -> bool:
+        """Return whether the job is already running here, its lease having expired while Redis was unavailable.
+
+        If so, its attempt takes over the claim.
+        """
         attempt = self.running.get(claim.id)
         rescued = attempt is not None and claim.rescues > attempt.claim.rescues
-        if attempt is None or attempt.abandoned or not rescued:  # not rescued: it was settled, though we have not heard
+        if attempt is None or attempt.abandoned or not rescued:  # not rescued: settled, but we missed the reply
             return False
         attempt.claim = claim
         if claim.cancel:
@@ -204,7 +207,7 @@ class Executor:
         return refused("unknown_kind", "No worker knows this kind of job.")
 
     def _abandon(self, attempt: Attempt) -> None:
-        """Settle without the job, which did not end when told to; whatever it does later is fenced off."""
+        """Settle a job that did not end when cancelled; whatever it writes later is fenced off."""
         reason = attempt.reason or EndReason.LOST
         attempt.abandoned = True
         logger.error(
@@ -215,7 +218,7 @@ class Executor:
         self._conclude(attempt, ended(reason, limit_s))
 
     def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Free the slot, and have the outcome written."""
+        """Free the slot and queue the outcome to be written."""
         settlement = self._decide(attempt, outcome)
         attempt.settled_as = settlement.token
         attempt.next_state = settlement.state
@@ -223,7 +226,7 @@ class Executor:
         self.observers.released(attempt)
 
     def _settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer | BaseException) -> None:
-        """Go on from the store's answer. After a connection broke, ``lost`` may mean that the first try did arrive."""
+        """Handle the store's answer. After a broken connection, ``lost`` may mean that the first write did arrive."""
         if isinstance(answer, asyncio.CancelledError):  # the event loop is closing
             return
         if isinstance(answer, BaseException):
@@ -232,7 +235,7 @@ class Executor:
         if answer == "cancel":
             self._conclude(attempt, Cancelled())
             return
-        if answer == "lost" and attempt.settled_as != attempt.claim.token:  # claimed again while it waited for Redis
+        if answer == "lost" and attempt.settled_as != attempt.claim.token:  # reclaimed while waiting for Redis
             self._conclude(attempt, outcome)
             return
         if self.running.get(attempt.claim.id) is attempt:

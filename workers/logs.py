@@ -1,6 +1,6 @@
-"""Structured logs: a sentence and named fields, as JSON lines or for a terminal.
+"""Structured logging: a message and named fields, as JSON lines or formatted for a terminal.
 
-Fields come from ``extra={…}`` and from ``bind(job_id=…, kind=…, attempt=…)``. Payloads and results are never logged.
+Fields come from ``extra={…}`` and ``bind(job_id=…, kind=…, attempt=…)``. Payloads and results are never logged.
 """
 
 import json
@@ -15,12 +15,12 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def bind(**values: Any) -> None:
-    """Add ``values`` to every line that the current task, and those it starts, log from now on."""
+    """Add ``values`` to every line logged from now on by the current task and the tasks it starts."""
     _BOUND.set({**_BOUND.get(), **values})
 
 
 def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> None:
-    """Send all logs of this process to stderr, in place of what was configured before."""
+    """Send all logs of this process to stderr, replacing any earlier configuration."""
     as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else ConsoleFormatter())
@@ -35,10 +35,10 @@ def _named_fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``at``, ``level``, ``logger``, ``message``, the named fields, ``exception``."""
+    """Writes one JSON object per line: ``at``, ``level``, ``logger``, ``message``, named fields, ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the record as one line of JSON."""
         line: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -52,10 +52,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """One readable line: time, level, message, ``name=value``."""
+    """Writes one readable line: time, level, message, ``name=value``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and the traceback below it."""
+        """Return the line, followed by the traceback if there is one."""
         at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         named = " ".join(f"{name}={value}" for name, value in _named_fields(record).items())
         line = f"{at} {record.levelname.lower():<7} {record.getMessage()}" + (f"  {named}" if named else "")

@@ -1,4 +1,4 @@
-"""Who hears what happens to the attempts of an executor: hooks, counters, and the intake that fills free slots."""
+"""Observers of an executor's attempts: hooks, counters, and the intake that refills free slots."""
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,23 +14,23 @@ _FAILED = "An observer of jobs failed"
 
 
 class Observer:
-    """Hears of attempts. A subclass defines the methods for what it wants to hear; no other is called."""
+    """Receives events of attempts. A subclass overrides the methods it needs; only overridden ones are called."""
 
     async def started(self, attempt: Attempt) -> None:
-        """The job is about to run, and waits for this to return."""
+        """Called before the job runs; the job waits for this to return."""
 
     async def ended(self, attempt: Attempt) -> None:
-        """The job has run. Its outcome is not written yet, and waits for this to return."""
+        """Called after the job has run; writing its outcome waits for this to return."""
 
     def released(self, attempt: Attempt) -> None:
-        """The job no longer runs here, though its outcome may not be written yet. An attempt may be released twice."""
+        """Called when the job no longer runs here, possibly before its outcome is written. May be called twice."""
 
     def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """The outcome is written, or was refused. Called once for each attempt, after ``released``."""
+        """Called once per attempt, after ``released``, when its outcome has been written or refused."""
 
 
 class Observers:
-    """The observers of one executor, told in the order of their coming. One that raises is logged, and harms nobody."""
+    """The observers of one executor, notified in the order they were added. Their exceptions are logged and ignored."""
 
     def __init__(self) -> None:
         self._around: list[Observer] = []
@@ -38,7 +38,7 @@ class Observers:
         self._on_settled: list[Callable[[Attempt, Outcome, SettleAnswer], None]] = []
 
     def add(self, observer: Observer) -> None:
-        """Let ``observer`` hear of everything from now on."""
+        """Notify ``observer`` of all events from now on."""
         kind = type(observer)
         if kind.started is not Observer.started or kind.ended is not Observer.ended:
             self._around.append(observer)
@@ -48,22 +48,22 @@ class Observers:
             self._on_settled.append(observer.settled)
 
     def run(self, attempt: Attempt, job: Callable[[], Coroutine[Any, Any, Any]]) -> Coroutine[Any, Any, Any]:
-        """Return what runs ``job`` between ``started`` and ``ended``, and returns or raises what it does."""
+        """Return a coroutine that runs ``job`` between ``started`` and ``ended`` and returns or raises what it does."""
         return self._run_between(attempt, job) if self._around else job()
 
     def released(self, attempt: Attempt) -> None:
-        """Tell that the job no longer runs here."""
-        for hear in self._on_release:
+        """Report that the job no longer runs here."""
+        for notify in self._on_release:
             try:
-                hear(attempt)
+                notify(attempt)
             except Exception:
                 logger.exception(_FAILED)
 
     def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
-        """Tell that the outcome is written, or was refused."""
-        for hear in self._on_settled:
+        """Report that the outcome has been written or refused."""
+        for notify in self._on_settled:
             try:
-                hear(attempt, outcome, answer)
+                notify(attempt, outcome, answer)
             except Exception:
                 logger.exception(_FAILED)
 
@@ -77,8 +77,8 @@ class Observers:
                 await _wait_for(observer.ended, attempt)
 
 
-async def _wait_for(hear: Callable[[Attempt], Awaitable[None]], attempt: Attempt) -> None:
+async def _wait_for(notify: Callable[[Attempt], Awaitable[None]], attempt: Attempt) -> None:
     try:
-        await hear(attempt)
+        await notify(attempt)
     except Exception:
         logger.exception(_FAILED)

@@ -1,6 +1,6 @@
-"""How an attempt ended, and what follows from it: data and pure functions.
+"""Outcomes of attempts and the settlements that follow from them: data and pure functions.
 
-A failure has a code and a message that clients may see, and what only operators do.
+A failure has a code and a message that clients may see, and details for operators only.
 """
 
 import json
@@ -25,7 +25,7 @@ _FRAME = re.compile(r'^  File ".*?([^/\\"]+)", line \d+, in (.+)$', re.MULTILINE
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The job returned."""
+    """The job returned a result."""
 
     result_json: bytes
 
@@ -40,12 +40,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """A person asked for it, and the job has ended or was given up on."""
+    """A person cancelled the job, and it has ended or was abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """Our shutdown ended the attempt; it costs nothing."""
+    """The worker's shutdown ended the attempt, at no cost of an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ Outcome = Succeeded | Failed | Cancelled | Interrupted | Parked
 
 
 class Retention(NamedTuple):
-    """How long things are kept after the end of a job."""
+    """How long the record and arq's result are kept after a job has ended."""
 
     record_ms: int
     arq_result_ms: int
@@ -68,7 +68,7 @@ class Retention(NamedTuple):
 def decide(
     claim: Claim, outcome: Outcome, *, policy: RetryPolicy, random: float, retention: Retention, ended_ms: int
 ) -> Settlement:
-    """Return the one write that follows from ``outcome``; ``random``, uniform in [0, 1), jitters a retry's delay."""
+    """Return the settlement for ``outcome``; ``random``, uniform in [0, 1), adds jitter to a retry's delay."""
 
     def settle(
         state: JobState, arq_value: bytes = b"", result_json: bytes = b"", rest: Rest | None = None
@@ -82,8 +82,8 @@ def decide(
             return settle(JobState.SUCCEEDED, result_json, result_json)
         case Failed(failure, error):
             failure = replace(failure, fingerprint=fingerprint_of(claim.kind, failure))
-            told = json.dumps({"code": failure.code, "message": failure.message})
-            rest: Rest = {"failure": failure.to_json(), "event": told}
+            event = json.dumps({"code": failure.code, "message": failure.message})
+            rest: Rest = {"failure": failure.to_json(), "event": event}
             decision = policy.decide(error, claim.attempt, random)
             if isinstance(decision, RetryAfter) and not _is_late(claim, ended_ms + decision.delay_ms):
                 return settle(JobState.RETRYING, rest={**rest, "delay": decision.delay_ms})
@@ -98,7 +98,7 @@ def decide(
 
 
 def _is_late(claim: Claim, at_ms: int) -> bool:
-    """Tell whether an attempt at ``at_ms`` would begin after the job's deadline."""
+    """Return whether an attempt at ``at_ms`` would start after the job's deadline."""
     return claim.deadline_ms is not None and at_ms >= claim.deadline_ms
 
 
@@ -117,24 +117,24 @@ def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> b
 
 
 def ended(reason: EndReason, limit_s: float) -> Outcome:
-    """Return the outcome of an attempt that was told to end."""
+    """Return the outcome of an attempt that was ended for ``reason``."""
     match reason:
         case EndReason.TIMEOUT:
             message = f"The job did not finish within its time limit of {limit_s:g} s."
             return Failed(Failure("timeout", message), JobTimedOut(message))
         case EndReason.CANCEL:
             return Cancelled()
-        case EndReason.INTERRUPT | EndReason.LOST:  # what a lost attempt settles is fenced off by its token
+        case EndReason.INTERRUPT | EndReason.LOST:  # the token fences off a lost attempt's settlement
             return Interrupted()
 
 
 def refused(code: str, message: str, detail: str | None = None) -> Failed:
-    """Return the failure of a job that no further attempt can mend."""
+    """Return the failure of a job that no further attempt could fix."""
     return Failed(Failure(code, message, detail=detail), DiscardJob(code, message))
 
 
 def raised(error: BaseException) -> Failed:
-    """Return the outcome of a job that raised ``error`` by itself."""
+    """Return the outcome of a job that raised ``error`` of its own accord."""
     if isinstance(error, DiscardJob):
         return Failed(Failure(clean(error.code), clean(error.message)), error)
     if isinstance(error, RetryJob) and error.code is not None:
@@ -167,13 +167,13 @@ def fingerprint_of(kind: str, failure: Failure) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """Return the text of an exception, bounded, whatever its author's ``__str__`` does."""
+    """Return the text of an exception, truncated. Safe even if its ``__str__`` raises."""
     try:
         return clean(str(error)[:_DETAIL_CHARS])
-    except Exception:  # an exception's __str__ is its author's code
+    except Exception:  # ``__str__`` may be user code
         return "(no text: its __str__ failed)"
 
 
 def clean(text: str) -> str:
-    """Replace lone surrogates, which no UTF-8 answer can carry."""
+    """Replace lone surrogates, which cannot be encoded as UTF-8."""
     return text.encode(errors="replace").decode()

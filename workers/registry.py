@@ -12,7 +12,7 @@ OpenResources = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 def no_resources() -> AbstractAsyncContextManager[None]:
-    """Open nothing."""
+    """Return a context manager that opens no resources."""
     return nullcontext()
 
 
@@ -20,10 +20,10 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
     """The jobs that a service accepts and a worker runs, by kind.
 
     Args:
-        jobs: Each kind once.
+        jobs: The job definitions; each kind may occur only once.
         resources: Opens ``ctx.resources``, once per worker process; never called by the service.
-        needs: Packages that the jobs import when they run, each with what ``pip`` installs to have it. The commands
-            refuse to start where one is missing, and say so.
+        needs: Packages that the jobs import at run time, each mapped to the ``pip`` requirement that provides it.
+            The commands report a missing one and refuse to start.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
         return self._jobs[kind]
 
     def find(self, kind: str) -> JobDefinition[Any, Any]:
-        """Return the job of this kind. Raises UnknownKind."""
+        """Return the definition of a kind. Raises UnknownKind."""
         try:
             return self._jobs[kind]
         except KeyError:

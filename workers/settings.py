@@ -1,6 +1,6 @@
-"""What both processes must agree on, read once from the environment.
+"""Settings that the service and the workers share, read once from the environment.
 
-``REDIS_URL`` stands without a prefix, as everybody knows it; all else begins with ``ARQWAY_``.
+``REDIS_URL`` is conventional and has no prefix; all other variables begin with ``ARQWAY_``.
 """
 
 import re
@@ -40,13 +40,13 @@ PositiveSeconds = Annotated[float, Field(gt=0)]
 TARGET_PATTERN = r"^\w+(\.\w+)*:\w+$"
 
 _LAST_WRITES_S = 10.0
-"""Time for a worker, after it has drained, to hand back its jobs and write what it holds."""
+"""Time for a drained worker to hand back its jobs and write pending data."""
 
 
 class Settings(BaseSettings):
-    """Settings of the worker, shared by the service. All durations are seconds.
+    """Settings of the worker, shared with the service. All durations are in seconds.
 
-    Raises pydantic's ValidationError, naming the variable, for a value that cannot be used.
+    Raises pydantic's ValidationError, naming the variable, for an invalid value.
     """
 
     model_config = SettingsConfigDict(
@@ -122,12 +122,12 @@ class Settings(BaseSettings):
 
     @property
     def stop_within_s(self) -> float:
-        """The longest that a worker takes to stop: the drain, the grace, and writing what it holds."""
+        """The longest a worker takes to stop: draining, the grace period, and writing pending data."""
         return self.drain_s + self.cancel_grace_s + _LAST_WRITES_S
 
     @property
     def served_queues(self) -> tuple[str, ...]:
-        """The queues that a worker claims from, by whichever of its intakes."""
+        """All queues a worker claims from, including the webhook queue if there are webhook secrets."""
         return (*self.queues, keys.WEBHOOK_QUEUE) if self.webhook_secrets else self.queues
 
     @field_validator("queues", mode="before")
@@ -161,10 +161,10 @@ SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
 def read_settings(kind: type[SettingsT], **given: Any) -> SettingsT:
-    """Read settings that are not ``given`` from the environment.
+    """Read from the environment all settings that are not ``given``.
 
     Raises:
-        ConfigurationError: One line that names the variable, never its value.
+        ConfigurationError: A setting is invalid. The message is one line that names the variable, never its value.
     """
     try:
         return kind(**given)
@@ -180,7 +180,7 @@ def _unreadable(message: str) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return one line about the first setting that cannot be used; never its value, which may be a secret."""
+    """Return one line about the first invalid setting, without its value, which may be a secret."""
     problem = error.errors(include_url=False, include_input=False)[0]
     name = str(problem["loc"][0]).upper()
     variable = name if name == "REDIS_URL" else f"ARQWAY_{name}"

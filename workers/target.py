@@ -1,6 +1,6 @@
-"""The target of a command, ``package.module:NAME``: a registry, or an ``Arqway`` object that has one.
+"""Loading the target of a command, ``package.module:NAME``: a registry, or an ``Arqway`` object that has one.
 
-Whatever goes wrong in the user's module is told in one line: their file and line first, the cause last.
+Any error in the user's module is reported in one line: file and line first, the cause last.
 """
 
 import sys
@@ -25,21 +25,21 @@ _CAUSES_MAX, _TEXT_CHARS_MAX = 5, 2_000
 
 
 class Loaded(NamedTuple):
-    """What a process serves."""
+    """A loaded target."""
 
     registry: Registry
     settings: Settings | None
-    """Those that the user's ``Arqway`` object was made with; None: the environment's count."""
+    """The settings passed to the user's ``Arqway`` object; None: those of the environment apply."""
 
 
 def load_target(name: str) -> Loaded:
-    """Import ``package.module:NAME`` and return what it names.
+    """Import ``package.module:NAME`` and return the object it names.
 
-    The module is looked for in the current folder first, also where Python was started in safe-path mode. Whatever it
-    imports is looked for there last, so that a file of the user's called ``redis.py`` takes no library's place.
+    The module itself is looked up in the current folder first, even in Python's safe-path mode. Its imports are looked
+    up there last, so that a user's file named ``redis.py`` does not shadow the library.
 
     Raises:
-        ConfigurationError: It cannot be used. One line: where in the user's code, and why.
+        ConfigurationError: The target cannot be used. The message is one line: where in the user's code, and why.
     """
     module_name, _, attribute = name.partition(":")
     module: ModuleType | None = None
@@ -49,13 +49,13 @@ def load_target(name: str) -> Loaded:
             return _read(getattr(module, attribute), name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit, too: a user's module may raise anything
+    except BaseException as error:  # SystemExit included: a user's module may raise anything
         place = _place_of(error, module_name)
         raise ConfigurationError(f"{place}: {_reason(error)}" if place else _unfound(error, name, module)) from error
 
 
 def _read(found: Any, name: str) -> Loaded:
-    """Look at attributes only: the class of the object belongs to the service, which workers do not know."""
+    """Read the target by its attributes: its class belongs to the service, which workers must not import."""
     registry = found if isinstance(found, Registry) else getattr(found, "registry", None)
     settings = None if found is registry else getattr(found, "explicit_settings", None)
     if not isinstance(registry, Registry):
@@ -70,7 +70,7 @@ def _read(found: Any, name: str) -> Loaded:
 
 @contextmanager
 def _current_folder_first(package: str) -> Iterator[None]:
-    """Inside the block, and for this package only; for all else the current folder comes last."""
+    """Within the block, look for ``package`` in the current folder first, and for everything else there last."""
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
@@ -83,7 +83,7 @@ def _current_folder_first(package: str) -> Iterator[None]:
 
 
 class _FolderFinder:
-    """Finds one package, or module, in one folder; see ``importlib.abc.MetaPathFinder``."""
+    """Finds one package or module in one folder. Implements ``importlib.abc.MetaPathFinder``."""
 
     def __init__(self, package: str, folder: str) -> None:
         self._package = package
@@ -99,7 +99,7 @@ class _FolderFinder:
 
 
 def _unfound(error: BaseException, name: str, module: ModuleType | None) -> str:
-    """Return what to say where no line of the user's is to blame: the module, or what it should have, is not there."""
+    """Return the message for an error outside the user's code: the module or the attribute does not exist."""
     module_name, _, attribute = name.partition(":")
     if isinstance(error, ConfigurationError):
         return str(error)
@@ -113,7 +113,7 @@ def _unfound(error: BaseException, name: str, module: ModuleType | None) -> str:
 
 
 def _place_of(error: BaseException, module_name: str) -> str | None:
-    """Return file and line of the last call in the user's code that led to the error."""
+    """Return the file and line of the last call in the user's code that led to the error."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         return f"{_shown(error.filename)}, line {error.lineno or 1}"
     calls = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if not _is_machinery(frame)]
@@ -138,7 +138,7 @@ def _package_of(frame: FrameType) -> str:
 
 
 def _source_of(module_name: str) -> str:
-    """Return the module's file, which Python could not even read as text."""
+    """Return the file of a module that Python could not decode."""
     try:
         spec = find_spec(module_name)
     except Exception:
@@ -147,13 +147,13 @@ def _source_of(module_name: str) -> str:
 
 
 def _shown(file: str) -> str:
-    """Return a path as the user would write it: from the current folder on, where it lies below that."""
+    """Return a path as the user would write it: relative to the current folder if it lies below it."""
     path, here = Path(file).resolve(), Path.cwd().resolve()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _reason(error: BaseException) -> str:
-    """Return an error and what it was raised from, in one line."""
+    """Return an error and its chain of causes in one line."""
     reasons: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(reasons) < _CAUSES_MAX:
@@ -164,7 +164,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """Return its text in one line that a terminal does not act upon."""
+    """Return an error's text as one line without control characters."""
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception:

@@ -1,19 +1,19 @@
-"""API keys: how a token reads, what a key may do, and how it lies in the hash ``api-key:{id}``.
+"""API keys: the format of tokens, what a key permits, and its representation in the hash ``api-key:{id}``.
 
-A token is ``arqway_{id}_{secret}``. The id finds the key, the secret proves it. Redis holds the secret's SHA-256 only,
-and no slow hash: those protect what people think up, while nobody can try 256 random bits through, however fast one try
-is. A slow hash would only make each first request slow, and strangers able to keep the service busy with wrong tokens.
+A token is ``arqway_{id}_{secret}``. The id identifies the key, the secret authenticates it. Redis stores only the
+secret's SHA-256. A slow hash protects passwords that people choose; 256 random bits cannot be guessed, however fast a
+single try is. It would only slow down first requests and let strangers keep the service busy with wrong tokens.
 
 ================  =====================================================================================
 field             value
 ================  =====================================================================================
 ``digest``        SHA-256 of the secret, in hex
-``name``          what people call it
-``tenant``        whose jobs it submits and sees
+``name``          display name
+``tenant``        the tenant whose jobs it submits and sees
 ``scopes``        separated by spaces: ``submit``, ``read``, ``operate``
-``rate``          a ``Rate`` as text; absent: the service's own
-``created_ms``    Unix time, as all ``_ms`` fields: milliseconds by the clock of the Redis server
-``expires_ms``    from when on it cannot be used; absent: never
+``rate``          a ``Rate`` as text; absent: the service's default
+``created_ms``    Unix time in milliseconds by the clock of the Redis server, as all ``_ms`` fields
+``expires_ms``    when it expires; absent: never
 ``revoked_ms``    when it was revoked; absent: it was not
 ================  =====================================================================================
 """
@@ -35,14 +35,14 @@ _FOREVER_MS = 100 * 365 * 86_400_000
 
 
 class Scope(StrEnum):
-    """What a key allows."""
+    """A permission that a key may have."""
 
     SUBMIT = "submit"
     """Submit jobs and batches, and cancel them."""
     READ = "read"
-    """Read and follow them, and fetch what they made."""
+    """Read and follow jobs and batches, and fetch the files they produced."""
     OPERATE = "operate"
-    """Retry, redrive, pause, and see what may hold secrets: the text of exceptions."""
+    """Retry, redrive and pause, and see the text of exceptions, which may contain secrets."""
 
 
 ALL_SCOPES = frozenset(Scope)
@@ -50,11 +50,14 @@ ALL_SCOPES = frozenset(Scope)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A limit on requests: ``burst`` at once and, in the long run, ``per_s`` a second.
+    """A limit on requests: ``burst`` at once and ``per_s`` per second in the long run.
 
     Args:
-        per_s: 0.001 to 10,000; else ValueError.
-        burst: 1 to 100,000; else ValueError.
+        per_s: From 0.001 to 10,000.
+        burst: From 1 to 100,000.
+
+    Raises:
+        ValueError: A value is out of range.
     """
 
     per_s: float
@@ -68,18 +71,18 @@ class Rate:
 
     @property
     def interval_us(self) -> int:
-        """Microseconds from one request to the next in the long run; whole ones, so that Lua's numbers are exact."""
+        """Microseconds between requests in the long run; an integer, so that Lua calculates exactly."""
         return round(1_000_000 / self.per_s)
 
     @classmethod
     def of(cls, per_s: float, burst: int | None = None) -> Self:
-        """Return the rate; ``burst`` is by default what one second allows."""
+        """Return a rate; ``burst`` defaults to one second's worth of requests, at least 1."""
         in_a_second = int(min(per_s, _PER_S_MAX)) if per_s >= 1 else 1
         return cls(per_s, in_a_second if burst is None else burst)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``100/s`` or ``100/s burst 200``. Raises ValueError."""
+        """Parse ``100/s`` or ``100/s burst 200``. Raises ValueError."""
         read = _RATE.fullmatch(text)
         if read is None:
             raise ValueError("a rate is written like 100/s or 100/s burst 200")
@@ -91,30 +94,30 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What the holder of a key sends. Its secret shows in no ``repr``."""
+    """The token that the holder of a key sends. Its ``repr`` omits the secret."""
 
     id: str
     secret: str = field(repr=False)
 
     @property
     def digest(self) -> str:
-        """What Redis holds of the secret."""
+        """The digest of the secret, as stored in Redis."""
         return sha256(self.secret.encode()).hexdigest()
 
     def reveal(self) -> str:
-        """Return the token as its holder must send it."""
+        """Return the token as its holder sends it."""
         return f"arqway_{self.id}_{self.secret}"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read what ``reveal`` wrote; None for anything else."""
+        """Parse a token as returned by ``reveal``; None for anything else."""
         read = _TOKEN.fullmatch(text)
         return cls(read[1], read[2]) if read else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key as Redis holds it."""
+    """A key as stored in Redis."""
 
     id: str
     digest: str = field(repr=False)
@@ -127,31 +130,31 @@ class ApiKey:
     revoked_ms: int | None = None
 
     def usable_ms(self, now_ms: int) -> int:
-        """Return for how long it can still be used, revocation apart; 0 if it cannot, 100 years if it never expires."""
+        """Return how many ms the key remains usable: 0 if it is revoked or expired, 100 years if it never expires."""
         if self.revoked_ms is not None:
             return 0
         return _FOREVER_MS if self.expires_ms is None else max(0, self.expires_ms - now_ms)
 
     def to_hash(self) -> dict[str, str]:
-        """Return the fields of ``api-key:{id}`` but for the times, which the server writes."""
+        """Return the fields of ``api-key:{id}`` except the times, which the server sets."""
         rate = {} if self.rate is None else {"rate": str(self.rate)}
         scopes = " ".join(sorted(self.scopes))
         return {"digest": self.digest, "name": self.name, "tenant": self.tenant, "scopes": scopes, **rate}
 
     @classmethod
     def from_hash(cls, key_id: str, raw: Mapping[str, str]) -> Self:
-        """Read the fields of ``api-key:{id}``; fields and scopes of a later version are passed over."""
+        """Read the fields of ``api-key:{id}``, ignoring fields and scopes of later versions."""
         known: dict[str, Any] = {name: _DECODERS.get(name, str)(text) for name, text in raw.items() if name in _FIELDS}
         return cls(id=key_id, **known)
 
 
 def proves(token: Token, key: ApiKey | None) -> bool:
-    """Tell whether ``token`` is that of ``key``, in a time that tells nothing of either; None: there is no such key."""
+    """Return whether ``token`` belongs to ``key`` (None: no such key), in a time that reveals nothing about either."""
     return compare_digest(token.digest, _NOBODYS_DIGEST if key is None else key.digest)
 
 
 def is_key_name(name: str) -> bool:
-    """Tell whether ``name`` may name a key: 1 to 64 characters that can be printed, with no space around them."""
+    """Return whether ``name`` is a valid name: 1 to 64 printable characters without surrounding white space."""
     return 0 < len(name) <= _NAME_CHARS and name.isprintable() and name == name.strip()
 
 

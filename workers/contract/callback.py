@@ -1,7 +1,7 @@
-"""What may be called back when a job has ended: URLs, and the addresses behind them. Also the form of webhook secrets.
+"""Validation of callback URLs and of the addresses behind them, and the format of webhook secrets.
 
-A URL is checked twice: here by what it says, when it is submitted; and by the addresses that its host stands for, each
-time when it is called (``workers.webhooks.address``). Only the second can tell where a name leads.
+A URL is checked twice: here by its text, when it is submitted; and by the addresses its host resolves to, on every
+delivery (``workers.webhooks.address``). Only the second check knows where a host name leads.
 """
 
 import re
@@ -16,7 +16,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 URL_CHARS = 2_048
-SECRET_PREFIX = "whsec_"  # noqa: S105 - tells that a secret follows
+SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 _SECRET_BYTES = range(24, 65)
 
 _PRINTABLE = re.compile(r"[!-~]*")
@@ -27,23 +27,23 @@ _NUMBER = re.compile(r"(\d+|0[xX][0-9a-fA-F]*)")
 
 _THIS_HOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""Everything else of IPv6 has a special purpose. Source: IANA, "IPv6 Address Space"."""
+"""All other IPv6 addresses have a special purpose. Source: IANA, "IPv6 Address Space"."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 _SPECIAL: tuple[Network, ...] = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))
-"""Of a special purpose, and global to some versions of ``ipaddress``. Source: IANA's special-purpose registries."""
+"""Special-purpose networks, global to some versions of ``ipaddress``. Source: IANA's special-purpose registries."""
 
 
 def may_be_called(address: Address, allow: Sequence[Network], *, plain: bool = False) -> bool:
-    """Tell whether ``address`` is public, or in a network of ``allow``; ``plain``, without TLS, only the latter.
+    """Return whether ``address`` is in a network of ``allow`` or, unless ``plain`` (without TLS), public.
 
-    An IPv6 address that carries an IPv4 one, to which its packets go, is no better than that one.
+    An IPv6 address with an embedded IPv4 address, which its packets are sent to, is judged by that one.
     """
     target = _target(address)
     return any(target in network for network in allow) or (not plain and _is_public(target))
 
 
 def _target(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one is another form of: mapped, or behind a NAT64 gateway (RFC 6052)."""
+    """Return the IPv4 address embedded in an IPv6 one: mapped, or behind a NAT64 gateway (RFC 6052)."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:
@@ -63,11 +63,14 @@ def _is_public(address: Address) -> bool:
 
 
 def check_callback_url(url: str, allow: Sequence[Network]) -> None:
-    """Raise InvalidSubmission for a URL that cannot be called, as far as that is seen without resolving its host.
+    """Check a callback URL as far as possible without resolving its host.
 
     Args:
-        url: What a client wishes to be called.
+        url: The URL a client submitted.
         allow: Networks that may be called although they are not public, and without TLS.
+
+    Raises:
+        InvalidSubmission: The URL cannot be called.
     """
     if (problem := _problem_of_text(url) or _problem_of_parts(url, allow)) is not None:
         raise InvalidSubmission(f"The callback URL {problem}.")
@@ -117,13 +120,13 @@ def _literal(name: str) -> Address | None:
 
 
 def _is_name(name: str) -> bool:
-    """Tell whether ``name`` is a host name. One that ends in a number is an address to some: 127.1, 0x7f000001."""
+    """Return whether ``name`` is a host name. Names ending in a number are not: 127.1 may be resolved as an address."""
     labels = name.split(".")
     return len(name) <= _HOST_CHARS and all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
 
 
 def secret_key(secret: str) -> bytes:
-    """Return the key in a secret ``whsec_<base64>``. Raises ValueError, which does not show it.
+    """Return the key in a secret ``whsec_<base64>``. Raises ValueError, without the secret in its message.
 
     Source: Standard Webhooks 1.0.0, "Signature scheme": 24 to 64 bytes.
     """

@@ -1,10 +1,10 @@
-"""The envelopes that lie where arq keeps its own: ``arq:job:{id}`` and ``arq:result:{id}``, as JSON and never pickle.
+"""Envelopes in arq's own keys, ``arq:job:{id}`` and ``arq:result:{id}``, always as JSON and never as pickle.
 
 Job: ``{"t": try, "f": kind, "a": [payload], "k": {}, "et": ms}``. A stock producer may put the payload's fields into
-``k`` instead. Result: the same with ``s`` (success), ``r`` (result), ``st``, ``ft`` (ms), ``q``, ``id``.
+``k`` instead. Result: the same fields plus ``s`` (success), ``r`` (result), ``st``, ``ft`` (ms), ``q``, ``id``.
 Source: arq 0.28, ``jobs.py`` ``serialize_job`` and ``serialize_result``.
 
-Hand ``encode`` and ``decode`` to stock arq (``job_serializer``, ``job_deserializer``) and it speaks to Arqway.
+Stock arq interoperates with Arqway if given ``encode`` as ``job_serializer`` and ``decode`` as ``job_deserializer``.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ _CANCELLED = "cancelled"
 
 
 def encode(envelope: dict[str, Any]) -> bytes:
-    """Write an envelope. Raises TypeError for what JSON cannot hold."""
+    """Serialize an envelope. Raises TypeError for values that JSON cannot represent."""
     return json.dumps(envelope, default=_encode_error, separators=(",", ":")).encode()
 
 
 def decode(raw: bytes) -> dict[str, Any]:
-    """Read an envelope. Raises ValueError for anything but a JSON object; never runs what it reads."""
+    """Parse an envelope. Raises ValueError for anything but a JSON object; never executes what it reads."""
     try:
         envelope = json.loads(raw)
     except RecursionError:
@@ -48,9 +48,9 @@ def write_result(
     started_ms: int,
     ended_ms: int,
 ) -> bytes:
-    """Return what stock arq clients read from ``arq:result:{id}``; ``queue`` is a key, as with arq.
+    """Return the value of ``arq:result:{id}`` for stock arq clients; ``queue`` is a key, as in arq.
 
-    The arguments stay in the record's envelope.
+    The arguments are left out; they stay in the record's envelope.
     """
     names = _quoted(kind), _quoted(queue), _quoted(job_id)
     times = created_ms, started_ms, ended_ms
@@ -83,7 +83,7 @@ def _error_value(code: str, message: str) -> dict[str, Any]:
 
 
 CANCELLED_JSON = error_json(_CANCELLED, "The job was cancelled.")
-"""The ``r`` of a cancelled job: stock ``Job.abort()`` looks for the CancelledError that ``decode`` makes of it."""
+"""The ``r`` of a cancelled job: stock ``Job.abort()`` expects the CancelledError that ``decode`` turns it into."""
 
 
 def _encode_error(value: object) -> dict[str, Any]:

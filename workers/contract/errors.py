@@ -1,35 +1,35 @@
-"""Every error a caller may meet. A class's docstring is its default message.
+"""All errors a caller may encounter. The docstring of an ``ArqwayError`` is its default message.
 
 ::
 
     ArqwayError
-    ├── InvalidSubmission          the caller can mend it
+    ├── InvalidSubmission          the caller can correct it
     │   ├── UnknownKind
-    │   ├── InvalidPayload         .errors: pydantic's list, without input values
+    │   ├── InvalidPayload         .errors: pydantic's error list, without input values
     │   ├── DuplicateJob           an accepted job has this id
     │   ├── NotUnique              .job_id: the job that holds the unique key
     │   ├── QueueNotAllowed
     │   ├── CallbacksOff
-    │   └── BatchRefused           .errors: for each item why it was refused, or None
-    ├── QueueFull                  .retry_after_s: too much waits in the queue already
+    │   └── BatchRefused           .errors: for each item the reason it was refused, or None
+    ├── QueueFull                  .retry_after_s: the queue's backlog is too large or too old
     ├── InvalidCursor
-    ├── IdempotencyMismatch        the key came with another request before
-    ├── IdempotencyHeld            .retry_after_s: the key's first request is not answered yet
+    ├── IdempotencyMismatch        the key was used before for a different request
+    ├── IdempotencyHeld            .retry_after_s: the key's first request has not been answered yet
     ├── JobNotFound
     ├── BatchNotFound
-    ├── JobFinished                the job has ended, so it cannot be acted on any more
-    ├── JobNotFinished             the job has not ended, so there is nothing to retry yet
-    ├── JobRetried                 .job_id: what it was retried as
-    ├── JobChanged                 the job has moved on since the caller looked
-    ├── JobFailed                  .message, .code, .job: asked for its result, which it does not have. Raised by the
-    │                              HTTP client, and by stock arq clients, which leave .job None
-    ├── WaitTimeout                .job_id: the job had not ended when the caller's patience did
+    ├── JobFinished                the job has ended, so it can no longer be changed
+    ├── JobNotFinished             the job has not ended, so it cannot be retried yet
+    ├── JobRetried                 .job_id: the job it was retried as
+    ├── JobChanged                 the job has changed since the caller read it
+    ├── JobFailed                  .message, .code, .job: the job has no result. Raised by the HTTP client, and by stock
+    │                              arq clients, which leave .job None
+    ├── WaitTimeout                .job_id: the job did not end within the caller's timeout
     ├── StoreUnavailable           Redis did not answer; try again later
-    ├── ConfigurationError         wrong set-up, found at start
+    ├── ConfigurationError         invalid configuration, detected at startup
     └── LeaseLost                  another worker owns this job now (raised inside a job only)
 
-    RetryJob, DiscardJob           raised by a job's author to steer the retry policy
-    JobTimedOut                    what the retry policy sees when the hard time limit has passed
+    RetryJob, DiscardJob           raised inside a job to control retries
+    JobTimedOut                    passed to the retry policy when the hard time limit has passed
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class ArqwayError(Exception):
         super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
 
 
-class InvalidSubmission(ArqwayError):  # noqa: N818 - the names read as facts, as in the contract's documentation
+class InvalidSubmission(ArqwayError):  # noqa: N818 - named as facts, as in the contract's documentation
     """The job cannot be accepted as it was submitted."""
 
 
@@ -171,12 +171,12 @@ class LeaseLost(ArqwayError):  # noqa: N818
 
 
 class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
-    """Ask for another attempt, after ``after`` or after the policy's own delay. It counts as an attempt.
+    """Request another attempt, after ``after`` or the policy's own delay. The current attempt counts.
 
     Args:
-        message: For operators only, unless there is a ``code``.
-        after: When to try again, from now.
-        code: Stable and machine-readable. It and ``message`` are shown to clients, so that must not hold a secret.
+        message: For operators only, unless a ``code`` is given.
+        after: Delay before the next attempt.
+        code: Stable and machine-readable. Shown to clients together with ``message``, which must then hold no secret.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
 
 
 class DiscardJob(Exception):  # noqa: N818 - an instruction, not an error
-    """Fail the job for good, whatever attempts are left.
+    """Fail the job for good, however many attempts are left.
 
     Args:
         code: Stable and machine-readable, e.g. ``unknown_customer``; shown to clients.

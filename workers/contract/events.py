@@ -1,20 +1,20 @@
-"""What happened to a job, as entries of the stream ``job-events:{id}``.
+"""The events of a job, stored as entries of the stream ``job-events:{id}``.
 
 ============  ==========================================================================
 field         value
 ============  ==========================================================================
 ``name``      a ``JobState``, or ``progress``
 ``attempt``   the attempt it belongs to; 0 before the first
-``data``      JSON object; for ``progress`` the progress, for ``failed`` and ``retrying``
-              ``{"code", "message"}``; else absent
+``data``      JSON object: the progress for ``progress``, ``{"code", "message"}`` for
+              ``failed`` and ``retrying``; otherwise absent
 ============  ==========================================================================
 
-The entry's id is Redis's own: ``<ms>-<n>``, rising within a job.
+Redis assigns the entry's id: ``<ms>-<n>``, increasing within a job.
 
-The same events stand in the feed of the job's tenant, the stream ``feed:{tenant}``, one entry for all that one script
-wrote: its field ``events`` holds lines ``{job id} {event id} {name} {attempt}[ {data}]``. Besides, a submission gives
-a line there, ``queued`` or ``scheduled`` with the event id ``{created_ms}-0``; and the end of a batch, ``finished``
-with the batch's id in place of a job's and its counts as data.
+The same events are in the feed of the job's tenant, the stream ``feed:{tenant}``. Each script call writes one entry,
+whose field ``events`` holds lines ``{job id} {event id} {name} {attempt}[ {data}]``. The feed has two more kinds of
+line: ``queued`` or ``scheduled`` for a submission, with the event id ``{created_ms}-0``; and ``finished`` for the end
+of a batch, with the batch's id in place of a job's and its counts as data.
 """
 
 import json
@@ -27,25 +27,25 @@ from arqway.workers.contract.states import TERMINAL_STATES, JobState
 PROGRESS, FINISHED = "progress", "finished"
 EVENT_NAMES = frozenset({*JobState, PROGRESS, FINISHED})
 EVENTS_KEPT = 256
-"""About so many of a job's latest events are kept; the record always holds the present."""
+"""Approximate number of a job's latest events that are kept; the record always holds the current state."""
 FEED_KEPT = 2_000
-"""About so many of the latest entries of a tenant's feed are kept, for an hour after the last."""
+"""Approximate number of a tenant's latest feed entries that are kept, for an hour after the last."""
 START = "0-0"
-"""Before every event: what an empty stream ends with."""
+"""The position before every event; also that of an empty stream."""
 
 _SUBMITTED = frozenset({JobState.QUEUED, JobState.SCHEDULED})
 _DELIVERY = ".webhook"
 
 
 class JobEvent(NamedTuple):
-    """Something that happened to a job."""
+    """An event of a job or, with a batch's id in ``job_id``, the end of a batch."""
 
     job_id: str
     id: str
     name: str
     attempt: int
     data_json: str = ""
-    """Empty where the event has no data."""
+    """Empty if the event has no data."""
 
     @property
     def at_ms(self) -> int:
@@ -54,32 +54,32 @@ class JobEvent(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it says besides its name."""
+        """The event's data; empty if it has none."""
         return json.loads(self.data_json) if self.data_json else {}
 
     @property
     def order(self) -> tuple[int, int]:
-        """What a job's events rise by; their ids as texts do not."""
+        """Sort key of a job's events; their ids do not sort as text."""
         return order_of(self.id)
 
     @property
     def ends(self) -> bool:
-        """Whether its job has ended with it."""
+        """Whether it marks the end of its job."""
         return self.name in TERMINAL_STATES
 
     @property
     def submits(self) -> bool:
-        """Whether it is the submission itself, which stands in a feed only."""
+        """Whether it is the submission itself, which appears only in feeds."""
         return self.attempt == 0 and self.name in _SUBMITTED
 
     @classmethod
     def from_entry(cls, job_id: str, entry_id: str, raw: Mapping[str, str]) -> Self:
-        """Read one entry of a job's stream."""
+        """Parse one entry of a job's stream."""
         return cls(job_id, entry_id, raw["name"], int(raw["attempt"]), raw.get("data", ""))
 
     @classmethod
     def from_line(cls, text: str) -> Self:
-        """Read one line of a feed."""
+        """Parse one line of a feed."""
         job_id, event_id, name, attempt, *data = text.split(" ", 4)
         return cls(job_id, event_id, name, int(attempt), data[0] if data else "")
 
@@ -89,17 +89,17 @@ class FeedEvent(NamedTuple):
 
     entry_id: str
     line: int
-    """Its place in the entry, from 0."""
+    """Index of the line in its entry, from 0."""
     event: JobEvent
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """What a feed's events rise by."""
+        """Sort key of a feed's events."""
         return (*order_of(self.entry_id), self.line)
 
 
 class FeedEntry(NamedTuple):
-    """What one script told a tenant."""
+    """One entry of a tenant's feed: the events of one script call."""
 
     id: str
     lines: list[str]
@@ -118,10 +118,10 @@ def batch_topic(batch_id: str) -> str:
 
 
 def topics_of(line: str) -> tuple[str, ...]:
-    """Return who a line of a feed is for: listeners to all, to its job, or to its batch.
+    """Return the topics of a feed line: all events (the empty topic), its job, and its batch.
 
-    Jobs of a batch have ids ``{batch id}.{n}``. The delivery of a callback is a job, too, with the id of its job before
-    ``.webhook``, and in no batch.
+    Jobs of a batch have ids ``{batch id}.{n}``. A webhook delivery is a job too, with the id ``{job id}.webhook``, and
+    belongs to no batch.
     """
     job_id = line.partition(" ")[0]
     if job_id.endswith(_DELIVERY):

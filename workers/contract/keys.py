@@ -1,46 +1,46 @@
-"""Every Redis key, as a function. No other Python file formats a key; the Lua scripts use the same prefixes.
+"""All Redis keys, as functions. No other Python module builds a key; the Lua scripts use the same prefixes.
 
 =========================  ======  ==========================================  ==============================
 key                        type    holds                                       lives until
 =========================  ======  ==========================================  ==============================
-``arq:queue[:name]``       zset    id → due ms; while running id → lease end   empty
+``arq:queue[:name]``       zset    job id → due, or lease end if running (ms)  empty
 ``arq:job:{id}``           string  the envelope (JSON, arq's own fields)       the job is settled for good
-``arq:in-progress:{id}``   string  when the lease ends (ms)                    that moment
+``arq:in-progress:{id}``   string  when the lease ends (ms)                    that time
 ``arq:result:{id}``        string  the result as arq writes it (JSON)          ``keep_result``
-``arq:abort``              zset    id → ms, asked for by stock arq clients     the job is settled
+``arq:abort``              zset    id → ms, requested by stock arq clients     the job is settled
 ``job:{id}``               hash    the record: ``workers.contract.record``     ``retention`` after the end
 ``job-events:{id}``        stream  ``workers.contract.events``, capped         with the record
 ``job-steps:{id}``         hash    step name → result (JSON)                   with the record
 ``wake:{queue key}``       list    tokens that wake idle workers, capped       a claim finds nothing due
-``worker:{id}``            hash    how it is: ``workers.contract.worker``      three beats after the last
-``workers``                zset    worker id → its last beat (ms)              three beats after the last
+``worker:{id}``            hash    its state: ``workers.contract.worker``      three beats after the last
+``workers``                zset    worker id → its last heartbeat (ms)         three beats after the last
 ``feed:{tenant}``          stream  events of all its jobs, about 2,000 writes  an hour after the last
 ``batch:{id}``             hash    a batch: its counts                         ``retention`` after its end
 ``batch-jobs:{id}``        zset    job id → place in the batch                 with the batch
 ``unique:{t}:{k}:{key}``   string  id of the job that holds the key            that job is final
-``idempotency:{digest}``   hash    what a request was answered                 ``idempotency_s``
+``idempotency:{digest}``   hash    the answer to a request                     ``idempotency_s``
 ``jobs:{s}:{t}:{q}:{k}``   zset    job id → accepted (ms): a list of jobs      empty, or ``retention``
-``live-lists:{tenant}``    set     queue, kind of its live jobs                empty
+``live-lists:{tenant}``    set     queues and kinds of its live jobs           empty
 ``ended-lists:{tenant}``   zset    state, queue, kind → last record's end (ms) ``retention``
 ``tag:{tenant}:{tag}``     zset    id of a live job → accepted (ms)            empty
 ``ended-tag:{t}:{tag}``    zset    id of an ended job → accepted (ms)          ``retention``
 ``list-ends``              zset    list, ids of ended jobs → records' end (ms) ``retention``
 ``dead:{tenant}:{print}``  zset    id of a failed job → failed (ms)            ``retention``
 ``dead-groups:{tenant}``   zset    fingerprint → latest failure (ms)           ``retention``
-``paused-queues``          hash    queue → since when (ms)                     none is paused
-``running-jobs``           hash    queue → jobs of it that run                 none runs
-``queue-rates:{m}:{q}``    hash    what happened in the minute                 two hours
+``paused-queues``          hash    queue → paused since (ms)                   none is paused
+``running-jobs``           hash    queue → number of running jobs              none is running
+``queue-rates:{m}:{q}``    hash    counts of the minute's events               two hours
 ``run-times``              hash    kind → usual run time (ms)                  30 days after the last
 ``api-key:{id}``           hash    ``workers.contract.api_key``                90 days after its end
-``api-keys``               zset    id of an API key → made (ms)                empty
-``rate-limit:{bucket}``    string  when the bucket is full again (µs)          that moment
-``audit``                  stream  what operators did, about 10,000 entries    deleted by hand
+``api-keys``               zset    id of an API key → created (ms)             empty
+``rate-limit:{bucket}``    string  when the bucket is full again (µs)          that time
+``audit``                  stream  actions of operators, about 10,000 entries  deleted by hand
 =========================  ======  ==========================================  ==============================
 
-Beside each queue lies arq's line of counts, ``{queue key}:health-check``, for twice its interval.
+Next to each queue is arq's health record, ``{queue key}:health-check``, which lives for twice its interval.
 
-``arq:*`` names are arq 0.28's (``arq/constants.py``). Job ids come last in every key, so no id, however odd, can name
-another job's key.
+``arq:*`` names are those of arq 0.28 (``arq/constants.py``). Job ids come last in every key, so that no id, however
+odd, can collide with another job's key.
 """
 
 import re
@@ -80,12 +80,12 @@ RATE_LIMIT_PREFIX = "rate-limit:"
 AUDIT = "audit"
 
 DEFAULT_TENANT = "default"
-"""Whose jobs are those that name no tenant: of Python code beside Redis, of stock arq, of a service without keys."""
+"""Tenant of jobs submitted without one: by Python code using Redis directly, stock arq, or a service without keys."""
 WEBHOOK_QUEUE = "webhooks"
 WEBHOOK_KIND = "webhook.deliver"
 
 CANCEL_CHANNEL = "job-cancel"
-"""Pub/sub: ``{token} {id}`` of the attempt whose cancellation was asked for."""
+"""Pub/sub channel: ``{token} {id}`` of each attempt whose cancellation is requested."""
 
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
@@ -97,34 +97,34 @@ _RESERVED_QUEUES = frozenset({"health-check"})
 
 
 def is_queue_name(name: str) -> bool:
-    """Tell whether ``name`` may name a queue."""
+    """Return whether ``name`` is a valid queue name."""
     return bool(_QUEUE_NAME.fullmatch(name)) and name not in _RESERVED_QUEUES
 
 
 def is_job_id(job_id: str) -> bool:
-    """Tell whether ``job_id`` may name a job: 1 to 128 of ``A-Za-z0-9_.:~-``."""
+    """Return whether ``job_id`` is a valid job id: 1 to 128 of ``A-Za-z0-9_.:~-``."""
     return bool(JOB_ID.fullmatch(job_id))
 
 
 def is_tenant_name(name: str) -> bool:
-    """Tell whether ``name`` may name a tenant: 1 to 63 of ``a-z0-9_-``."""
+    """Return whether ``name`` is a valid tenant name: 1 to 63 of ``a-z0-9_-``."""
     return bool(_TENANT.fullmatch(name))
 
 
 def is_word(text: str) -> bool:
-    """Tell whether ``text`` may be a tag or a unique key: 1 to 128 of ``A-Za-z0-9_.:/@+~-``."""
+    """Return whether ``text`` is a valid tag or unique key: 1 to 128 of ``A-Za-z0-9_.:/@+~-``."""
     return bool(WORD.fullmatch(text))
 
 
 def queue(name: str) -> str:
-    """Zset: job id → the time in ms when it may next be claimed."""
+    """Zset: job id → when it may next be claimed (ms)."""
     if name.startswith(_FOREIGN):
         return name.removeprefix(_FOREIGN)
     return QUEUE_PREFIX if name == DEFAULT_QUEUE else f"{QUEUE_PREFIX}:{name}"
 
 
 def queue_of(key: str) -> str:
-    """Return the name of the queue at ``key``; one that stock arq was told to call otherwise is named ``={key}``."""
+    """Return the name of the queue at ``key``; ``={key}`` if stock arq was configured with an unrelated key."""
     if key == QUEUE_PREFIX:
         return DEFAULT_QUEUE
     name = key.removeprefix(f"{QUEUE_PREFIX}:")
@@ -132,12 +132,12 @@ def queue_of(key: str) -> str:
 
 
 def wake(name: str) -> str:
-    """List of wake-up tokens of a queue."""
+    """List: wake-up tokens of a queue."""
     return WAKE_PREFIX + queue(name)
 
 
 def worker(worker_id: str) -> str:
-    """Hash: how a worker is."""
+    """Hash: a worker's state."""
     return WORKER_PREFIX + worker_id
 
 
@@ -147,7 +147,7 @@ def record(job_id: str) -> str:
 
 
 def events(job_id: str) -> str:
-    """Stream: what happened to the job."""
+    """Stream: the job's events."""
     return EVENTS_PREFIX + job_id
 
 
@@ -157,17 +157,17 @@ def steps(job_id: str) -> str:
 
 
 def envelope(job_id: str) -> str:
-    """String: kind and payload as arq stores them."""
+    """String: kind and payload, as arq stores them."""
     return ENVELOPE_PREFIX + job_id
 
 
 def lease(job_id: str) -> str:
-    """String: while an attempt runs, when its lease ends (ms)."""
+    """String: when the lease of the running attempt ends (ms)."""
     return LEASE_PREFIX + job_id
 
 
 def arq_result(job_id: str) -> str:
-    """String: the result as stock arq clients read it."""
+    """String: the result, as stock arq clients read it."""
     return ARQ_RESULT_PREFIX + job_id
 
 

@@ -1,4 +1,4 @@
-"""The record of a job, and how it lies in the hash ``job:{id}``.
+"""The record of a job, and its representation in the hash ``job:{id}``.
 
 ==================  ==================================================================================
 field               value
@@ -6,32 +6,32 @@ field               value
 ``kind, queue``     names
 ``state``           a ``JobState``
 ``attempt``         the number of the current or last attempt, from 1; 0 before the first
-``max_attempts``    attempts in all that the retry policy allows
-``rescues``         times a worker was lost while it ran the job; costs no attempt
-``interrupts``      times a shutting-down worker handed the job back; costs no attempt
-``created_ms``      Unix time, as all ``_ms`` fields: milliseconds by the clock of the Redis server
-``due_ms``          when the job may (or might) start: submit time, ``run_at`` or the next retry
+``max_attempts``    maximum number of attempts, by the retry policy
+``rescues``         times a worker was lost while running the job; costs no attempt
+``interrupts``      times a worker shutting down handed the job back; costs no attempt
+``created_ms``      Unix time in milliseconds by the clock of the Redis server, as all ``_ms`` fields
+``due_ms``          earliest time the job may start (or might have): submission, ``run_at`` or next retry
 ``started_ms``      start of the current or last attempt
 ``finished_ms``     when a terminal state was reached
 ``cancel_ms``       when a person asked to cancel a running job
 ``progress``        JSON ``{"current", "total", "message"}``
 ``result``          JSON, after success
 ``failure``         JSON: ``Failure``, of the last failed attempt
-``worker``          id of the worker that runs or last ran it
-``token``           names the one attempt that may write while the job runs. Never leaves the worker
-``steps``           1 where ``job-steps:{id}`` exists
-``version``         counts the writes, from 1
-``tenant``          whose job it is; absent: ``default``
+``worker``          id of the worker that runs or last ran the job
+``token``           identifies the one attempt that may write while the job runs; never leaves the worker
+``steps``           1 if ``job-steps:{id}`` exists
+``version``         number of writes, from 1
+``tenant``          the tenant that owns the job; absent: ``default``
 ``batch``           id of the batch it belongs to
-``tags``            JSON list of words to find it by
-``unique_key``      no other job of its tenant and kind has this key, until it is final
-``deadline_ms``     no attempt begins or goes on after this moment
-``callback_url``    is told of the end, by a job of its own
-``retry_of``        id of the final job that was submitted again as this one
-``retried_as``      id of the job that this final one was submitted again as
-``attempts``        JSON list: attempts that were followed by another one, ``AttemptRecord``; the last few
-``extras``          1 where it has a batch, tags, a unique key, a deadline, a callback, steps or a ``retry_of``
-``envelope``        what was in ``arq:job:{id}``, kept when the job has ended
+``tags``            JSON list of words to find the job by
+``unique_key``      until the job is final, no other job of its tenant and kind may have this key
+``deadline_ms``     no attempt starts or continues after this time
+``callback_url``    receives a webhook when the job has ended, delivered by a separate job
+``retry_of``        id of the final job that was resubmitted as this one
+``retried_as``      id of the job that this final one was resubmitted as
+``attempts``        JSON list of ``AttemptRecord``: the last few attempts that were followed by another
+``extras``          1 if it has a batch, tags, a unique key, a deadline, a callback, steps or ``retry_of``
+``envelope``        the contents of ``arq:job:{id}``, kept once the job has ended
 ==================  ==================================================================================
 """
 
@@ -44,12 +44,12 @@ from arqway.workers.contract.keys import DEFAULT_TENANT
 from arqway.workers.contract.states import TERMINAL_STATES, JobState
 
 ATTEMPTS_KEPT = 20
-"""So many of a job's ended attempts are kept, the last ones."""
+"""How many of a job's ended attempts are kept: the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. ``total`` is None where the job cannot tell."""
+    """A job's progress. ``total`` is None if the job does not know it."""
 
     current: float
     total: float | None = None
@@ -61,7 +61,7 @@ class Progress:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote; parts of a later version are passed over."""
+        """Parse the output of ``to_json``, ignoring parts of later versions."""
         return cls(**_known(cls, json.loads(text)))
 
 
@@ -71,11 +71,11 @@ class Failure:
 
     Args:
         code: Stable, for machines, e.g. ``timeout``.
-        message: For the job's owner; never the text of an exception.
+        message: For the job's owner; never the text of an unexpected exception.
         error: The exception's class, e.g. ``builtins.ValueError``. Operators only.
         detail: The exception's text. Operators only.
         traceback: The last frames. Operators only.
-        fingerprint: The same for failures of one kind, code, error and place in the code.
+        fingerprint: Equal for failures with the same kind of job, code, error and place in the code.
     """
 
     code: str
@@ -91,21 +91,22 @@ class Failure:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote; parts of a later version are passed over."""
+        """Parse the output of ``to_json``, ignoring parts of later versions."""
         return cls(**_known(cls, json.loads(text)))
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """An attempt that has ended, though its job has not.
+    """An attempt that ended before its job did.
 
     Args:
-        attempt: Its number; an attempt that lost its worker shares it with the one that followed.
-        started_ms: Unix milliseconds, as ``ended_ms``.
-        ended_ms: For ``worker_lost``, when another worker noticed.
+        attempt: Its number; an attempt that lost its worker shares it with the next one.
+        started_ms: Start in Unix milliseconds.
+        ended_ms: End in Unix milliseconds; for ``worker_lost``, when another worker noticed.
         worker: Id of the worker that ran it.
         outcome: ``failed``, ``interrupted`` or ``worker_lost``.
-        code: Of the failure, as ``message``; None unless it failed.
+        code: The failure's code; None unless it failed.
+        message: The failure's message; None unless it failed.
     """
 
     attempt: int
@@ -135,7 +136,7 @@ def _known(kind: type[Progress | Failure | AttemptRecord], parts: dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """One consistent view of a job: one read of its hash."""
+    """A consistent snapshot of a job, from one read of its hash."""
 
     id: str
     kind: str
@@ -168,7 +169,7 @@ class JobRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether the job has reached a state that nothing follows."""
+        """Whether the job is in a final state."""
         return self.state in TERMINAL_STATES
 
     @property
@@ -178,11 +179,11 @@ class JobRecord:
 
     @property
     def next_retry_ms(self) -> int | None:
-        """When the next attempt is due; None unless one is waited for."""
+        """When the next attempt is due; None unless the job is waiting for a retry."""
         return self.due_ms if self.state is JobState.RETRYING else None
 
     def to_hash(self) -> dict[str, str]:
-        """Return the fields of ``job:{id}``; a value of None has no field."""
+        """Return the fields of ``job:{id}``; None and absent-by-default values have no field."""
         return {
             name: _encode(value)
             for name in RECORD_FIELDS
@@ -191,7 +192,7 @@ class JobRecord:
 
     @classmethod
     def from_hash(cls, job_id: str, raw: Mapping[str, str]) -> Self:
-        """Read the fields of ``job:{id}``; fields of a later version of the contract are passed over."""
+        """Read the fields of ``job:{id}``, ignoring fields of later versions of the contract."""
         known: dict[str, Any] = {
             _attribute(name): _DECODERS.get(name, str)(text) for name, text in raw.items() if name in _FIELD_SET
         }
@@ -199,7 +200,7 @@ class JobRecord:
 
     @classmethod
     def from_values(cls, job_id: str, values: Sequence[bytes | None]) -> Self | None:
-        """Read the values of ``RECORD_FIELDS``, in their order; None where there is no record."""
+        """Read the values of ``RECORD_FIELDS``, in that order; None if there is no record."""
         found = {name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
         return cls.from_hash(job_id, found) if "state" in found else None
 
@@ -220,10 +221,10 @@ def _encode(value: Any) -> str:
 
 
 RECORD_FIELDS = tuple("result" if f.name == "result_json" else f.name for f in fields(JobRecord) if f.name != "id")
-"""The fields that a reader of the record asks for: all but ``token``, ``steps`` and ``envelope``."""
+"""The fields that readers of the record request: all but ``token``, ``steps`` and ``envelope``."""
 
 _ABSENT = {"tenant": DEFAULT_TENANT, "tags": (), "attempts": (), "extras": False}
-"""Values that need no field."""
+"""Values that are represented by an absent field."""
 _FIELD_SET = frozenset(RECORD_FIELDS)
 _DECODERS: Mapping[str, Any] = {
     "state": JobState,

@@ -1,4 +1,4 @@
-"""When to run a failed job again: a pure decision.
+"""Retry policies: a pure decision whether and when to run a failed job again.
 
 ``delay = random * min(cap, base * 2 ** (attempt - 1))``, the "full jitter" form.
 Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
@@ -13,7 +13,7 @@ REDRIVE_MAX = 10_000
 """Dead letters that one call submits again, at most."""
 _MILLISECOND = timedelta(milliseconds=1)
 _DOUBLINGS_MAX = 40
-"""2 ** 40 ms is 35 years: a larger exponent cannot change the delay of any cap worth having, and would overflow."""
+"""2 ** 40 ms is 35 years: a larger exponent would exceed any sensible cap, and would overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class RetryPolicy:
     """How often, how soon and after which errors a job is run again.
 
     Args:
-        max_attempts: Runs in all, the first included; 1 means never again.
-        on: Exception types after which to try again. Must be named when ``max_attempts`` > 1. A time-out is a
-            ``JobTimedOut``, so ``(Exception,)`` covers it.
-        base: The longest delay after the first attempt; doubles with each further one.
-        cap: No delay is longer than this.
+        max_attempts: Total number of runs, the first included; 1 means no retry.
+        on: Exception types to retry after. Required if ``max_attempts`` > 1. A timeout is a ``JobTimedOut``, so
+            ``(Exception,)`` covers it.
+        base: The longest delay after the first attempt; doubles with each further attempt.
+        cap: Upper bound of all delays.
     """
 
     max_attempts: int = 1
@@ -54,7 +54,7 @@ class RetryPolicy:
             raise ValueError("base and cap are not negative")
 
     def decide(self, error: BaseException, attempt: int, random: float) -> RetryAfter | GiveUp:
-        """Choose what follows the failed ``attempt`` (from 1); ``random`` is uniform in [0, 1)."""
+        """Decide what follows the failed ``attempt`` (from 1); ``random`` is uniform in [0, 1)."""
         if isinstance(error, DiscardJob) or attempt >= self.max_attempts:
             return GiveUp()
         if isinstance(error, RetryJob):
@@ -62,7 +62,7 @@ class RetryPolicy:
         return RetryAfter(self.delay_ms(attempt, random)) if isinstance(error, self.on) else GiveUp()
 
     def delay_ms(self, attempt: int, random: float) -> int:
-        """Return the delay after ``attempt`` (from 1), in 0 … ``cap``."""
+        """Return the delay after ``attempt`` (from 1), between 0 and ``cap``."""
         longest = self.base // _MILLISECOND * 2 ** min(attempt - 1, _DOUBLINGS_MAX)
         return int(random * min(self.cap // _MILLISECOND, longest))
 

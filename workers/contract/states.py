@@ -1,6 +1,6 @@
-"""The states of a job, and the only list of legal moves between them.
+"""The states of a job and the single table of legal transitions between them.
 
-``TRANSITIONS`` is handed to every Lua script, so Redis itself refuses a move that is not here.
+``TRANSITIONS`` is passed to every Lua script, so Redis itself refuses any other transition.
 """
 
 from collections.abc import Mapping
@@ -9,22 +9,22 @@ from types import MappingProxyType
 
 
 class JobState(StrEnum):
-    """Where a job is in its life. The ``state`` field of the record is the truth; nothing is inferred from keys."""
+    """A state in a job's life cycle. The record's ``state`` field is authoritative; nothing is inferred from keys."""
 
     SCHEDULED = "scheduled"
-    """Waits for its due time. The claim moves it on once it is due."""
+    """Waiting for its due time. A claim moves it on once it is due."""
     QUEUED = "queued"
-    """Waits for a free slot. The claim moves it on."""
+    """Waiting for a free slot. A claim moves it on."""
     RUNNING = "running"
-    """A worker holds its lease. The settling of the attempt moves it on; a claim after the lease's end is a rescue."""
+    """A worker holds its lease. Settling the attempt moves it on; a claim after the lease has expired is a rescue."""
     RETRYING = "retrying"
-    """An attempt failed and another is due later. The claim moves it on once it is due."""
+    """An attempt failed and another is due later. A claim moves it on once it is due."""
     SUCCEEDED = "succeeded"
     """Final: the result is in the record."""
     FAILED = "failed"
-    """Final: nothing will run again; the failure is in the record."""
+    """Final: the job will not run again; the failure is in the record."""
     CANCELLED = "cancelled"
-    """Final: a person asked for it."""
+    """Final: a person cancelled the job."""
 
 
 _S = JobState
@@ -33,7 +33,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
         _S.SCHEDULED: frozenset({_S.RUNNING, _S.CANCELLED}),
         _S.QUEUED: frozenset({_S.RUNNING, _S.CANCELLED}),
-        # running -> running is a rescue; running -> queued is an interrupt (our shutdown) or a parked unknown kind.
+        # running -> running is a rescue; running -> queued is an interrupt (a shutdown) or a parked unknown kind.
         _S.RUNNING: frozenset({_S.RUNNING, _S.QUEUED, _S.RETRYING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
         _S.RETRYING: frozenset({_S.RUNNING, _S.CANCELLED}),
         _S.SUCCEEDED: frozenset(),
@@ -46,12 +46,12 @@ TERMINAL_STATES = frozenset(state for state, moves in TRANSITIONS.items() if not
 
 
 def may_move(before: JobState, after: JobState) -> bool:
-    """Tell whether a record in state ``before`` may be written with state ``after``."""
+    """Return whether a record in state ``before`` may move to state ``after``."""
     return after in TRANSITIONS[before]
 
 
 class EndReason(Enum):
-    """Why a running attempt was told to end."""
+    """Why a running attempt was ended early."""
 
     TIMEOUT = "timeout"
     CANCEL = "cancel"

@@ -1,6 +1,6 @@
-"""A job's record as its clients see it: plain JSON values, and when to ask again.
+"""A job's record as clients see it, as plain JSON values, and when to ask again.
 
-A part that does not apply is an absent key.
+Parts that do not apply are absent keys.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from arqway.workers.contract.record import AttemptRecord, Failure, JobRecord, Pr
 from arqway.workers.contract.states import JobState
 
 OPERATOR_PARTS = ("error", "detail", "traceback")
-"""Of a failure: what may hold secrets."""
+"""The parts of a failure that may contain secrets."""
 _UNTOUCHED = frozenset({JobState.QUEUED, JobState.SCHEDULED})
 _LONGEST_S = 60
-_LATEST_MS = 253_402_300_799_999  # the end of the year 9999: a stock arq producer may have asked for any moment
+_LATEST_MS = 253_402_300_799_999  # the end of the year 9999: stock arq producers may request any time
 
 
 def job_view(record: JobRecord, *, operator: bool = False) -> dict[str, Any]:
-    """Return what a client may know of a job. Its shape is ``service.shapes.JobView``.
+    """Return the client's view of a job. Its shape is ``service.shapes.JobView``.
 
     Args:
         record: The job.
-        operator: Whether to tell the exception's class, text and traceback, too.
+        operator: Whether to include the exception's class, text and traceback.
     """
     view: dict[str, Any] = {
         "id": record.id,
@@ -65,22 +65,22 @@ def _add_rest(view: dict[str, Any], record: JobRecord, operator: bool) -> None:
 
 
 def progress_view(progress: Progress) -> dict[str, Any]:
-    """Return how far a job is."""
+    """Return the client's view of a job's progress."""
     return {"current": progress.current, "total": progress.total, "message": progress.message}
 
 
 def failure_view(failure: Failure, *, operator: bool = False) -> dict[str, Any]:
-    """Return why an attempt failed; ``operator`` as in ``job_view``."""
+    """Return the client's view of a failure; ``operator`` as in ``job_view``."""
     names = ("code", "message", "fingerprint", *(OPERATOR_PARTS if operator else ()))
     return {name: value for name in names if (value := getattr(failure, name)) is not None}
 
 
 def attempt_views(record: JobRecord, *, operator: bool = False) -> list[dict[str, Any]]:
-    """Return the attempts that the record still knows, the oldest first, as ``service.shapes.AttemptView``.
+    """Return the attempts still in the record, oldest first, each in the shape of ``service.shapes.AttemptView``.
 
     Args:
         record: The job.
-        operator: Whether to tell which worker ran each.
+        operator: Whether to include the worker that ran each attempt.
     """
     return [_without_worker(view, operator) for view in (*map(_ended, record.attempts), *_latest(record))]
 
@@ -103,11 +103,11 @@ def _ended(attempt: AttemptRecord) -> dict[str, Any]:
 
 
 def _latest(record: JobRecord) -> Iterator[dict[str, Any]]:
-    """Give the attempt that the record itself is about: the one that runs, or that the job ended with."""
+    """Yield the attempt that the record itself describes: the running one, or the one the job ended with."""
     if record.started_ms is None or not (record.finished or record.state is JobState.RUNNING):
         return
     if record.finished and any(past.started_ms == record.started_ms for past in record.attempts):
-        return  # cancelled while it waited for the next one
+        return  # cancelled while waiting for the next attempt
     view: dict[str, Any] = {
         "attempt": record.attempt,
         "outcome": record.state.value,
@@ -145,7 +145,7 @@ def retry_after_s(record: JobRecord, now_ms: int, *, queue_age_ms: float = 0, ru
 
 
 def timestamp(ms: int) -> str:
-    """Write Unix milliseconds as ISO 8601 in UTC, e.g. ``2026-03-01T09:30:00.125Z``."""
+    """Format Unix milliseconds as ISO 8601 in UTC, e.g. ``2026-03-01T09:30:00.125Z``."""
     seconds, milliseconds = divmod(min(ms, _LATEST_MS), 1000)
     return f"{_second(seconds)}.{milliseconds:03}Z"
 

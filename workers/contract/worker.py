@@ -1,19 +1,19 @@
-"""What a worker says about itself, and how it lies in the hash ``worker:{id}``.
+"""A worker's report about itself, and its representation in the hash ``worker:{id}``.
 
 ====================  ================================================================================
 field                 value
 ====================  ================================================================================
-``host, pid``         where it runs
-``version``           of Arqway
-``queues, kinds``     JSON: the queues it serves, and the jobs it knows
-``max_jobs``          jobs it runs at a time
-``running``           jobs it runs now
-``settled, failed``   attempts it has ended since its start, and those of them after which a job was failed
-``loop_lag_ms``       how long its event loop has not turned
-``stalled``           1 where that is beyond the stall limit: its leases run out; else 0
+``host, pid``         host name and process id
+``version``           version of Arqway
+``queues, kinds``     JSON lists: the queues it serves and the kinds of job it knows
+``max_jobs``          maximum number of concurrent jobs
+``running``           jobs running now
+``settled, failed``   attempts settled since it started, and how many of these left their job failed
+``loop_lag_ms``       how long its event loop has been blocked
+``stalled``           1 if the lag exceeds the stall limit, so that its leases expire; else 0
 ``unready``           why it claims no jobs; absent while it does
-``started_ms``        its first beat: Unix milliseconds by the clock of the Redis server, as ``beat_ms``
-``beat_ms``           its last beat
+``started_ms``        first heartbeat: Unix milliseconds by the clock of the Redis server, as ``beat_ms``
+``beat_ms``           last heartbeat
 ====================  ================================================================================
 """
 
@@ -25,7 +25,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRecord:
-    """How a worker was at its last beat. A worker that is gone has no record."""
+    """A worker's state as of its last heartbeat. A worker that is gone has no record."""
 
     id: str
     host: str
@@ -44,12 +44,12 @@ class WorkerRecord:
     beat_ms: int = 0
 
     def to_hash(self) -> dict[str, str]:
-        """Return the fields that a worker writes; the two times are the server's to write."""
+        """Return the fields that a worker writes; the server sets the two times."""
         return {name: _encode(value) for name in _WRITTEN if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_hash(cls, worker_id: str, raw: Mapping[str, str]) -> Self:
-        """Read the fields of ``worker:{id}``; fields of a later version of the contract are passed over."""
+        """Read the fields of ``worker:{id}``, ignoring fields of later versions of the contract."""
         known: dict[str, Any] = {name: _DECODERS.get(name, int)(text) for name, text in raw.items() if name in _FIELDS}
         return cls(id=worker_id, **known)
 

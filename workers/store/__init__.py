@@ -1,1 +1,1 @@
-"""The job store: all that talks to Redis. One Lua script for each atomic step; one façade for each noun."""
+"""The job store: all access to Redis. Each atomic step is one Lua script; each kind of object has its own façade."""

@@ -1,4 +1,4 @@
-"""``ApiKeys``: who may use the HTTP service. A token is shown once, to whoever makes the key."""
+"""``ApiKeys``: the API keys of the HTTP service. A token is shown only once, when its key is created."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,20 +14,20 @@ from arqway.workers.store.facade import Clock, Facade, server_clock
 from arqway.workers.store.script import Value
 
 _KEPT_AFTER_END = timedelta(days=90)
-"""For so long a revoked or expired key is listed, so that the ids in logs can be explained."""
+"""How long a revoked or expired key is still listed, so that ids in logs can be explained."""
 
 Revocation = Literal["revoked", "before", "unknown"]
 
 
 class NewKey(NamedTuple):
-    """A key that was just made."""
+    """A key that has just been created, with its token."""
 
     key: ApiKey
     token: Token
 
 
 class FoundKey(NamedTuple):
-    """A key, and for how many milliseconds it can still be used, by the server's clock; 0: it cannot."""
+    """A key, and how many milliseconds it remains usable by the server's clock; 0: it is not usable."""
 
     key: ApiKey
     usable_ms: int
@@ -50,15 +50,15 @@ class ApiKeys(Facade):
         expires_in: timedelta | None = None,
         if_none: bool = False,
     ) -> NewKey | None:
-        """Make a key. Its token is nowhere but in what this returns. Atomic: one script.
+        """Create a key. Its token is returned here and stored nowhere. Atomic: one script.
 
         Args:
-            name: What people will call it; two keys may have the same.
-            tenant: Whose jobs it submits and sees.
-            scopes: What it allows.
-            rate: A limit of its own.
-            expires_in: For how long it can be used; None: until it is revoked.
-            if_none: Make it only if there is none that can be used; else None is returned.
+            name: Display name; need not be unique.
+            tenant: The tenant whose jobs it submits and sees.
+            scopes: What the key permits.
+            rate: Its own rate limit; None: the service's default.
+            expires_in: How long it is usable; None: until it is revoked.
+            if_none: Create it only if no usable key exists; otherwise return None.
         """
         token = Token(token_hex(6), token_hex(32))
         key = ApiKey(id=token.id, digest=token.digest, name=name, tenant=tenant, scopes=scopes, rate=rate, created_ms=0)
@@ -70,17 +70,17 @@ class ApiKeys(Facade):
         return NewKey(replace(key, created_ms=made_ms, expires_ms=expires_ms), token)
 
     async def find(self, key_id: str) -> FoundKey | None:
-        """Return a key, usable or not; None if there is none of this id. Calls of the same time share a round trip."""
+        """Return a key, usable or not; None if it does not exist. Concurrent calls share a round trip."""
         return await self._finds(key_id)
 
     async def read_all(self) -> list[FoundKey]:
-        """Return all keys, the oldest first; those that ended are among them for 90 days."""
+        """Return all keys, oldest first, including those that expired or were revoked in the last 90 days."""
         now, *flat = await self._call("api_key_list")
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return [found for key_id, raw in pairs if (found := _found(key_id.decode(), raw, int(now)))]
 
     async def revoke(self, key_id: str) -> Revocation:
-        """Make a key unusable for good: ``revoked``, ``before`` if it had been already, ``unknown``."""
+        """Revoke a key for good. Returns ``revoked``, ``before`` if it already was, or ``unknown``."""
         answer: bytes = await self._call("api_key_revoke", [key_id, _ms(_KEPT_AFTER_END)])
         return answer.decode()  # type: ignore[return-value]
 

@@ -1,6 +1,6 @@
-"""``AuditLog``: what operators did, the last 10,000 times or so.
+"""``AuditLog``: the last actions of operators, about 10,000 of them.
 
-An entry of the stream ``audit`` has the fields of ``AuditEntry``; when it was is the entry's id.
+An entry of the stream ``audit`` has the fields of ``AuditEntry``; its time is the entry's id.
 """
 
 from collections.abc import Mapping
@@ -16,27 +16,27 @@ _KEPT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One action: who did what to what, to how many, and how it went."""
+    """One action of an operator."""
 
     action: str
-    """What was done, e.g. ``queue.pause``."""
+    """The action, e.g. ``queue.pause``."""
     target: str
-    """To what: an id, a name, a filter."""
+    """What it was applied to: an id, a name or a filter."""
     count: int = 1
-    """To how many."""
+    """Number of objects affected."""
     outcome: str = "done"
     key_id: str
-    """Of the API key; empty where there was none: the service asked for none, or it was the command line."""
+    """Id of the API key; empty if the service requires none, or for the command line."""
     name: str
-    """Of the key, or of the user of the command line."""
+    """Name of the key, or of the user of the command line."""
     tenant: str
     request_id: str = ""
     at_ms: int = 0
-    """Unix milliseconds by the server's clock, once it is written."""
+    """Unix milliseconds by the server's clock; set once the entry is written."""
 
     @classmethod
     def from_entry(cls, entry_id: str, raw: Mapping[str, str]) -> Self:
-        """Read one entry of the stream; fields of a later version are passed over."""
+        """Parse one entry of the stream, ignoring fields of later versions."""
         known = {name: raw[name] for name in _TEXTS if name in raw}
         return cls(**known, count=int(raw["count"]), at_ms=int(entry_id.partition("-")[0]))
 
@@ -45,7 +45,7 @@ _TEXTS = ("action", "target", "outcome", "key_id", "name", "tenant", "request_id
 
 
 class AuditLog(Facade):
-    """The stream."""
+    """The audit stream."""
 
     async def write(self, entry: AuditEntry) -> None:
         """Add an entry."""
@@ -54,7 +54,7 @@ class AuditLog(Facade):
             await self.redis.xadd(keys.AUDIT, written, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
 
     async def last(self, count: int) -> list[AuditEntry]:
-        """Return the latest entries, the oldest of them first."""
+        """Return the latest ``count`` entries, oldest first."""
         with store_errors():
             entries = await self.redis.xrevrange(keys.AUDIT, count=count)
         return [AuditEntry.from_entry(entry_id.decode(), _decoded(raw)) for entry_id, raw in reversed(entries)]

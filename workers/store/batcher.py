@@ -1,6 +1,7 @@
-"""Group commit: items that come while a write is under way share the next write.
+"""Group commit: items added while a write is in progress share the next write.
 
-Nobody waits for a timer: the first item of an idle loop is written at once, and a batch is what gathered meanwhile.
+There is no timer to wait for: the first item of an idle loop is written at once; the next batch is what has been added
+in the meantime.
 """
 
 import asyncio
@@ -16,23 +17,24 @@ AnswerT = TypeVar("AnswerT")
 Tell = Callable[[AnswerT | BaseException], None]
 
 MAX_BYTES = 1_000_000
-"""Some milliseconds of the server's time; larger items are written alone."""
+"""A few milliseconds of server time; larger items are written alone."""
 
 
 class Batcher(Generic[ItemT, AnswerT]):
-    """Writes items in batches and in order, and tells what became of each exactly once: its answer, or an error.
+    """Writes items in batches and in order, and reports each item's answer or error exactly once.
 
-    A batch that is refused, other than by ``StoreUnavailable``, is written again in halves, so that in the end only the
-    items that cannot be written get the error.
+    A batch that fails with any error other than ``StoreUnavailable`` is written again in halves, so that in the end
+    only the items that cannot be written get the error.
 
     Args:
-        write: Writes a batch, and returns an answer for each of its items.
-        max_items: A batch has no more items.
-        max_bytes: Nor is it larger, unless one item alone is.
-        size_of: How many bytes an item takes, where that may be many.
-        turns: Turns of the event loop before each write, so that more items join it, and others get to Redis first.
-        patient: While Redis is away keep the items, and write them when it is back. Else all items of the batch get the
-            ``StoreUnavailable``. Either way they may have been written, if the connection broke in the middle.
+        write: Writes a batch and returns an answer for each of its items.
+        max_items: Maximum number of items in a batch.
+        max_bytes: Maximum size of a batch, unless a single item is larger.
+        size_of: Returns the size of an item in bytes; needed if items can be large.
+        turns: Turns of the event loop before each write, so that more items join it and other commands reach Redis
+            first.
+        patient: While Redis is unavailable, keep the items and write them once it is back. Otherwise all items of the
+            batch get the ``StoreUnavailable``. Either way they may have been written if the connection broke midway.
     """
 
     def __init__(
@@ -53,35 +55,35 @@ class Batcher(Generic[ItemT, AnswerT]):
         self._patient = patient
         self._waiting: list[tuple[ItemT, Tell[AnswerT]]] = []
         self._suspects: list[int] = []
-        """How many of the first items belong to each part of a refused batch, the first part last."""
+        """Sizes of the parts of a failed batch at the head of the items, the first part last."""
         self._writer: asyncio.Task[None] | None = None
 
     @property
     def backlog(self) -> int:
-        """How many items are not written yet."""
+        """Number of items not written yet."""
         return len(self._waiting)
 
     async def __call__(self, item: ItemT) -> AnswerT:
-        """Write ``item`` with whatever else is waiting, and return its own answer.
+        """Write ``item`` together with any others that are waiting, and return its own answer.
 
-        A caller that is cancelled while it waits leaves the others alone; its item may still be written.
+        Cancelling the caller does not affect the other items; its own item may still be written.
         """
         return await self.post(item)
 
     def post(self, item: ItemT) -> "asyncio.Future[AnswerT]":
-        """Queue ``item`` for the next write, and return the future of its answer."""
+        """Queue ``item`` for the next write and return a future for its answer."""
         answer: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()
         self.add(item, partial(_resolve, answer))
         return answer
 
     def add(self, item: ItemT, tell: Tell[AnswerT]) -> None:
-        """Queue ``item`` for the next write; ``tell``, which must not raise, is called with its answer or its error."""
+        """Queue ``item`` for the next write; ``tell`` is called with its answer or error and must not raise."""
         self._waiting.append((item, tell))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def drained(self) -> None:
-        """Return when nothing is waiting or under way."""
+        """Wait until all items have been written."""
         while self._writer is not None:
             await asyncio.wait([self._writer])
 
@@ -106,7 +108,7 @@ class Batcher(Generic[ItemT, AnswerT]):
             self._writer = None
 
     def _fitting(self) -> int:
-        """Return how many of the first items make up the next batch: at least one."""
+        """Return the number of items in the next batch: at least one."""
         most = min(len(self._waiting), self._max_items)
         if self._size_of is None:
             return most
@@ -118,11 +120,11 @@ class Batcher(Generic[ItemT, AnswerT]):
         return most
 
     async def _write_first(self, count: int) -> None:
-        """Write the first items, and tell their answers. Raises StoreUnavailable where they are to be written again."""
+        """Write the first items and report their answers. Raises StoreUnavailable if they must be written again."""
         try:
             answers = await self._write([item for item, _ in self._waiting[:count]])
             if len(answers) != count:
-                raise ValueError(f"{len(answers)} answers for {count} items")  # noqa: TRY301 - as any refusal
+                raise ValueError(f"{len(answers)} answers for {count} items")  # noqa: TRY301 - as any error
         except StoreUnavailable as error:
             if self._patient:
                 raise
@@ -136,8 +138,8 @@ class Batcher(Generic[ItemT, AnswerT]):
             self._tell(answers)
 
     def _tell(self, answers: Sequence[AnswerT | BaseException]) -> None:
-        told, self._waiting = self._waiting[: len(answers)], self._waiting[len(answers) :]
-        for (_, tell), answer in zip(told, answers, strict=True):
+        answered, self._waiting = self._waiting[: len(answers)], self._waiting[len(answers) :]
+        for (_, tell), answer in zip(answered, answers, strict=True):
             tell(answer)
 
 

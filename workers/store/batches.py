@@ -1,4 +1,4 @@
-"""``BatchStore``: batches, as their jobs have left them."""
+"""``BatchStore``: snapshots of batches."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from arqway.workers.store.facade import Facade
 
 
 class BatchRecord(NamedTuple):
-    """How a batch is."""
+    """A snapshot of a batch. ``counts`` has the number of its jobs in each state."""
 
     id: str
     tenant: str
@@ -21,15 +21,15 @@ class BatchRecord(NamedTuple):
 
 
 class BatchStore(Facade):
-    """The batches of one server; ``JobStore.submit`` makes them."""
+    """The batches of one server; ``JobStore.submit`` creates them."""
 
     async def job_ids(self, batch_id: str) -> list[str]:
-        """Return the ids of a batch's jobs, in its order."""
+        """Return the ids of a batch's jobs, in the order of the batch."""
         with store_errors():
             return [job_id.decode() for job_id in await self.redis.zrange(keys.batch_jobs(batch_id), 0, -1)]
 
     async def read(self, batch_id: str) -> BatchRecord | None:
-        """Return how a batch is. Atomic: one script."""
+        """Return a snapshot of a batch; None if it does not exist. Atomic: one script."""
         found = await self._call("batch", [batch_id])
         if not found:
             return None

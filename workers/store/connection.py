@@ -1,4 +1,4 @@
-"""Connections to Redis: how they are made, and which of their errors mean "not now"."""
+"""Connections to Redis: how they are opened, and which of their errors are transient."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from arqway.workers.contract.errors import ConfigurationError, StoreUnavailable
 
 _CONNECT_TIMEOUT_S = 2.0
 _SOCKET_TIMEOUT_S = 15.0
-"""Longer than any blocking command we send, so only a server that has gone silent meets it."""
+"""Longer than any blocking command, so that it is reached only if the server has stopped responding."""
 
 _TRANSIENT = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
 _TRANSIENT_REPLIES = (
@@ -36,14 +36,14 @@ _TRANSIENT_REPLIES = (
     "BUSY",
     "UNBLOCKED",
 )
-"""Replies that pass by themselves, as they stand at the head of an error that a script returned."""
+"""Prefixes of transient error replies; an error returned by a script begins with them, too."""
 
 
 class _FastPacking:
-    """Packs commands in C; redis-py's asyncio connections do it in Python, a third of a busy worker's time."""
+    """Packs commands in C; redis-py's asyncio connections do so in Python, at a third of a busy worker's time."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """Return the bytes of one command."""
+        """Return one command as bytes."""
         return _PACKER.pack(*args)  # type: ignore[no-any-return]
 
 
@@ -64,10 +64,10 @@ _FAST = {Connection: _TcpConnection, SSLConnection: _TlsConnection, UnixDomainSo
 
 
 def open_redis(url: str, *, max_connections: int | None = None) -> ArqRedis:
-    """Return a client for ``redis://``, ``rediss://`` or ``unix://``; it connects when first used.
+    """Return a client for ``redis://``, ``rediss://`` or ``unix://``; it connects on first use.
 
     Raises:
-        ConfigurationError: The URL cannot name a server.
+        ConfigurationError: The URL is invalid.
     """
     try:
         client: ArqRedis = ArqRedis.from_url(
@@ -87,14 +87,14 @@ def open_redis(url: str, *, max_connections: int | None = None) -> ArqRedis:
 
 
 def clone(client: ArqRedis) -> ArqRedis:
-    """Return a client of the same server with connections of its own, for another event loop."""
+    """Return a client for the same server with its own connections, for another event loop."""
     pool = client.connection_pool
     return ArqRedis(ConnectionPool(connection_class=pool.connection_class, **pool.connection_kwargs))
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn errors that pass by themselves into ``StoreUnavailable``; let the others through as the bugs they are."""
+    """Turn transient errors into ``StoreUnavailable``. All others are bugs and propagate unchanged."""
     try:
         yield
     except _TRANSIENT as error:

@@ -1,4 +1,4 @@
-"""What is handed to the job store, and what it answers: plain data."""
+"""Arguments and answers of the job store: plain data."""
 
 from math import inf
 from typing import Literal, NamedTuple, TypedDict
@@ -9,19 +9,19 @@ from arqway.workers.contract.states import JobState
 
 
 class Idempotency(TypedDict):
-    """What makes a repeated request known, as the submit script takes it."""
+    """An idempotency key, as passed to the submit script."""
 
     key: str
     """Digest of the caller, the route and the client's key."""
     fingerprint: str
     life: int
-    """Milliseconds for which the key is remembered."""
+    """How long the key is kept, in milliseconds."""
     hold: int
-    """Milliseconds within which the first request is answered; 0: its answer follows from the submission."""
+    """Milliseconds allowed for answering the first request; 0: the answer follows from the submission itself."""
 
 
 class Extras(TypedDict, total=False):
-    """What most submissions lack."""
+    """Optional parts of a submission."""
 
     batch: str
     tags: list[str]
@@ -32,7 +32,7 @@ class Extras(TypedDict, total=False):
 
 
 class BatchOpening(TypedDict, total=False):
-    """The batch that the submissions of one call make up."""
+    """The batch formed by the submissions of one call."""
 
     id: str
     tenant: str
@@ -41,7 +41,7 @@ class BatchOpening(TypedDict, total=False):
 
 
 class Submission(NamedTuple):
-    """A job to accept. Due at ``run_at_ms`` or, where that is 0, ``delay_ms`` from now."""
+    """A job to accept. Due at ``run_at_ms`` or, if that is 0, ``delay_ms`` from now."""
 
     id: str
     kind: str
@@ -54,7 +54,7 @@ class Submission(NamedTuple):
     extras: Extras | None = None
 
     def size(self) -> int:
-        """Return about how many bytes are written."""
+        """Return the approximate number of bytes written."""
         return len(self.envelope)
 
 
@@ -66,35 +66,35 @@ class Acceptance(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why a job was not accepted, or not again."""
+    """The reason a job was not accepted."""
 
     reason: Literal["duplicate", "unique", "mismatch", "held", "kept out"]
     job_id: str = ""
-    """``unique``: the job that holds the key."""
+    """``unique``: id of the job that holds the key."""
     wait_ms: int = 0
-    """``held``: how long until its first request is answered, at most."""
+    """``held``: the longest time until the first request is answered."""
 
 
 class Replay(NamedTuple):
-    """What an earlier request with the same idempotency key was answered."""
+    """The answer to an earlier request with the same idempotency key."""
 
     id: str
     created_ms: int
     due_ms: int
     answer: bytes
-    """As it was kept; empty where it follows from the other parts."""
+    """The stored answer; empty if it follows from the other fields."""
 
 
 SubmitAnswer = Acceptance | Refusal | Replay
 
 
 class Claim(NamedTuple):
-    """A job that this worker now owns, for as long as ``token`` is the record's."""
+    """A job that this worker owns for as long as the record holds ``token``."""
 
     id: str
     token: str
     kind: str
-    """Empty: a stock producer's envelope could not be read."""
+    """Empty if a stock producer's envelope could not be read."""
     attempt: int
     rescues: int
     max_attempts: int | None
@@ -102,49 +102,49 @@ class Claim(NamedTuple):
     due_ms: int
     cancel: bool
     envelope: bytes
-    """Empty: it is gone."""
+    """Empty if it no longer exists."""
     queue: str
     claimed_ms: int
     deadline_ms: int | None = None
 
     @property
     def left_s(self) -> float:
-        """Time from the claim to the job's deadline; endless without one."""
+        """Seconds from the claim to the job's deadline; infinite without one."""
         return inf if self.deadline_ms is None else (self.deadline_ms - self.claimed_ms) / 1000
 
 
 class Claims(NamedTuple):
-    """The answer to one claim."""
+    """The answer to a claim request."""
 
     now_ms: int
     next_due_ms: int | None
-    """Score of the queue's first id afterwards; it may be past, or a running job's lease end."""
+    """Score of the queue's first id afterwards; it may be in the past, or the end of a running job's lease."""
     jobs: list[Claim]
 
 
 class Rest(TypedDict, total=False):
-    """What most settlements lack."""
+    """Optional parts of a settlement."""
 
     delay: int
     """Milliseconds until the job is due again."""
     back: int
-    """Attempts that this run gives back."""
+    """Number of attempts to subtract, for a run that is not to count as one."""
     interrupts: int
     progress: str
     """JSON, as in the record; so is ``failure``."""
     failure: str
     event: str
-    """JSON: the event's data."""
+    """The event's data as JSON."""
     keep_lease: int
-    """Milliseconds for which the id still counts as running for stock arq."""
+    """Milliseconds for which stock arq still regards the id as running."""
     max_attempts: int
-    """Where the record lacks it."""
+    """Set if the record lacks it."""
     fingerprint: str
-    """Of the failure of a job that has failed for good."""
+    """Fingerprint of the failure, if the job has failed for good."""
 
 
 class Settlement(NamedTuple):
-    """How an attempt ends. ``state`` is where the job goes."""
+    """How an attempt ends. ``state`` is the job's next state."""
 
     id: str
     token: str
@@ -154,48 +154,48 @@ class Settlement(NamedTuple):
     result_json: str | bytes = ""
     arq_result: bytes = b""
     keep_result_ms: int = 0
-    """0: not kept; -1: for ever."""
+    """0: not kept; -1: kept forever."""
     rest: Rest | None = None
 
     def size(self) -> int:
-        """Return about how many bytes are written."""
+        """Return the approximate number of bytes written."""
         size = len(self.result_json) + len(self.arq_result)
         return size + sum(len(part) for part in self.rest.values() if isinstance(part, str)) if self.rest else size
 
 
 class ProgressWrite(NamedTuple):
-    """How far a job is."""
+    """A progress report to write to a job's record."""
 
     id: str
     token: str
     progress_json: str
 
     def size(self) -> int:
-        """Return about how many bytes are written."""
+        """Return the approximate number of bytes written."""
         return len(self.progress_json)
 
 
 class CancelAnswer(NamedTuple):
-    """What became of the wish to cancel a job."""
+    """The answer to a request to cancel a job."""
 
     reason: Literal["cancelled", "asked", "finished", "unknown", "changed"]
-    """``asked``: it runs, and its worker was told."""
+    """``asked``: the job is running, and its worker has been notified."""
     record: JobRecord | None = None
-    """Afterwards; of a job that was ``cancelled`` or ``asked``."""
+    """The record afterwards, if the reason is ``cancelled`` or ``asked``."""
 
 
 class RetryAnswer(NamedTuple):
-    """What became of the wish to submit a final job again."""
+    """The answer to a request to submit a final job again."""
 
     reason: Literal["accepted", "unknown", "live", "changed", "retried", "unique", "gone", "duplicate"]
     job_id: str = ""
-    """``accepted``: the new job; ``retried``: the later job; ``unique``: the holder of the key."""
+    """``accepted``: the new job; ``retried``: the job it was retried as; ``unique``: the holder of the key."""
     record: JobRecord | None = None
-    """Of the new job."""
+    """The record of the new job."""
 
 
 class Lease(NamedTuple):
-    """What a worker holds while it runs a job."""
+    """The lease a worker holds while it runs a job."""
 
     id: str
     token: str

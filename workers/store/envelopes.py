@@ -1,6 +1,7 @@
-"""Envelopes as arq's producers wrote them: found, read, and replaced where nobody has touched them meanwhile.
+"""Envelopes as written by arq producers: finding, reading, and replacing those that have not changed since.
 
-As in ``workers.store.jobs``, all methods raise ``StoreUnavailable`` while Redis is away, loading, read-only or full.
+As in ``workers.store.jobs``, all methods raise ``StoreUnavailable`` while Redis is unreachable, loading, read-only or
+full.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -15,11 +16,11 @@ from arqway.workers.store.script import Script, Value
 _PORTION = 200
 _LOOKED_AT = 1_000
 _PICKLE = b"\x80"
-"""What a pickle of protocol 2 or later begins with, and no JSON. Source: Python, ``pickletools``, opcode ``PROTO``."""
+"""First byte of a pickle of protocol 2 or later, never of JSON. Source: Python, ``pickletools``, opcode ``PROTO``."""
 
 
 class Replacement(NamedTuple):
-    """An envelope that is to take the place of another one."""
+    """An envelope that is to replace another one."""
 
     job_id: str
     old: bytes
@@ -27,7 +28,7 @@ class Replacement(NamedTuple):
 
 
 class Envelopes:
-    """What lies under ``arq:job:*``.
+    """The envelopes under ``arq:job:*``.
 
     Args:
         redis: A client that does not decode replies.
@@ -38,9 +39,9 @@ class Envelopes:
         self._replace = Script("replace_envelope")
 
     async def ids(self, queue_key: str | None) -> AsyncIterator[list[str]]:
-        """Give the ids of the jobs in a queue, or of all that have an envelope, in portions, each id once.
+        """Yield the ids of the jobs in a queue (None: of all jobs with an envelope), in portions, each id once.
 
-        Jobs that come or go meanwhile may be missed. Source: Redis documentation, "SCAN", guarantees.
+        Jobs added or removed in the meantime may be missed. Source: Redis documentation, "SCAN", guarantees.
         """
         seen: set[str] = set()
         cursor: int | None = None
@@ -53,14 +54,14 @@ class Envelopes:
                 yield new[start : start + _PORTION]
 
     async def read(self, job_ids: Sequence[str]) -> list[bytes | None]:
-        """Return the envelope of each job; None: it has none."""
+        """Return the envelope of each job; None for a job without one."""
         with store_errors():
             return await self._redis.mget([keys.envelope(job_id) for job_id in job_ids]) if job_ids else []
 
     async def replace(self, changes: Sequence[Replacement], *, dry_run: bool) -> list[str]:
-        """Replace envelopes, and tell of each: ``replaced``, ``running``, or ``changed`` since it was read.
+        """Replace envelopes. Returns for each: ``replaced``, ``running``, or ``changed`` since it was read.
 
-        Atomic: one script. A dry run tells the same and writes nothing.
+        Atomic: one script. A dry run returns the same but writes nothing.
         """
         args: list[Value] = [int(dry_run)]
         for change in changes:
@@ -69,7 +70,7 @@ class Envelopes:
             return [answer.decode() for answer in await self._replace(self._redis, args=args)] if changes else []
 
     async def count_pickled(self, queue_key: str) -> int:
-        """Count the pickles among the next jobs of a queue, at most 1,000."""
+        """Count the pickled envelopes among the next 1,000 jobs of a queue."""
         with store_errors():
             ids = [member.decode() for member in await self._redis.zrange(queue_key, 0, _LOOKED_AT - 1)]
         return sum(envelope is not None and envelope.startswith(_PICKLE) for envelope in await self.read(ids))

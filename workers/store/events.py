@@ -1,4 +1,4 @@
-"""``Streams``: the streams of events as Redis holds them, one for each job, and one feed for each tenant."""
+"""``Streams``: the event streams in Redis, one per job and one feed per tenant."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -15,33 +15,33 @@ from arqway.workers.store.connection import store_errors
 from arqway.workers.store.facade import Facade
 
 _PORTION = 200
-"""Entries of a feed that one reply has at most. An entry has a line for each job that its script moved on."""
+"""Maximum number of feed entries in one reply. An entry has a line for each event written by its script call."""
 _PORTIONS = 4
 
 RawEntry = tuple[bytes, Mapping[bytes, bytes]]
 
 
 class JobLook(NamedTuple):
-    """How a job is, and what happened to it; of one moment."""
+    """A consistent snapshot of a job's record and its recent events."""
 
     record: JobRecord | None
     events: list[JobEvent]
-    """What came after the event that was asked for."""
+    """The events after the requested one."""
     cut: bool
-    """Whether some of that may be gone: only so many of a job's events are kept."""
+    """Whether some of these events may be missing, since only a job's latest events are kept."""
 
 
 class FeedPortion(NamedTuple):
-    """A part of a tenant's feed, from the entry that was asked for, if it is still there."""
+    """A part of a tenant's feed, starting with the requested entry if it still exists."""
 
     entries: list[FeedEntry]
     cut: bool
-    """Whether entries between the one asked for and these may be gone."""
+    """Whether entries between the requested one and these may be missing."""
     more: bool
 
 
 class Streams(Facade):
-    """Reads the streams of one server: over one connection for all callers, and one for each reader."""
+    """Reads the streams of one server, over one connection shared by all callers and one per reader."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
@@ -50,15 +50,15 @@ class Streams(Facade):
         self._portions = Batcher(self._read_portions, max_items=_PORTIONS)
 
     async def look(self, job_id: str, after: str) -> JobLook:
-        """Return how a job is, and its events after one. Atomic; calls of the same time share a round trip."""
+        """Return a job's record and its events after one. Atomic; concurrent calls share a round trip."""
         return await self._looks((job_id, after))
 
     async def portion(self, tenant: str, entry_id: str) -> FeedPortion:
-        """Return a part of a feed, from an entry on. Calls of the same time share a round trip."""
+        """Return a part of a feed, starting with an entry. Concurrent calls share a round trip."""
         return await self._portions((tenant, entry_id))
 
     async def tails(self, tenants: Sequence[str]) -> dict[str, str]:
-        """Return the id of the latest entry of each tenant's feed; ``START`` for an empty one."""
+        """Return the id of the latest entry in each tenant's feed; ``START`` for an empty feed."""
         async with self._turn:
             found = await self._pipe(("xrevrange", keys.feed(tenant), "+", "-", 1) for tenant in tenants)
         return {
@@ -66,14 +66,14 @@ class Streams(Facade):
         }
 
     async def unblock(self, client_id: int) -> None:
-        """Make a blocked command of another connection return."""
+        """Make a blocked command on another connection return."""
         async with self._turn:
             with store_errors():
                 await self.redis.client_unblock(client_id)
 
     @asynccontextmanager
     async def reader(self) -> "AsyncIterator[FeedReader]":
-        """Give a reader with a connection of its own."""
+        """Yield a reader with its own connection."""
         client = self.redis.client()
         try:
             with store_errors():
@@ -113,16 +113,16 @@ class Streams(Facade):
 
 
 class FeedRead(NamedTuple):
-    """What one read found in a tenant's feed."""
+    """The result of reading one tenant's feed."""
 
     tenant: str
     entries: list[FeedEntry]
     cut: bool
-    """Whether there may have been more, that is gone: the reader was too slow."""
+    """Whether entries may have been dropped before they were read, since the reader was too slow."""
 
 
 class FeedReader:
-    """Waits for news in the feeds of several tenants on one connection."""
+    """Waits for new entries in the feeds of several tenants over one connection."""
 
     def __init__(self, client: Redis, streams: Streams, client_id: int) -> None:
         self._client = client
@@ -130,24 +130,24 @@ class FeedReader:
         self._id = client_id
 
     async def read(self, positions: Mapping[str, str], *, block_ms: int) -> list[FeedRead]:
-        """Return what came after these entries; nothing after ``block_ms``, or when it was interrupted."""
+        """Return the entries after ``positions``; an empty list after ``block_ms`` or when interrupted."""
         with store_errors():
             feeds = {keys.feed(tenant): entry_id for tenant, entry_id in positions.items()}
             found = await self._client.xread(feeds, count=_PORTION, block=block_ms)  # type: ignore[arg-type]
             return [await self._news(key, raw, positions) for key, raw in found]
 
     async def interrupt(self) -> None:
-        """Make a ``read`` under way return, so that it may ask for other feeds."""
+        """Make a ``read`` in progress return, so that the next one can read other feeds."""
         await self._streams.unblock(self._id)
 
     async def _news(self, key: bytes, raw: list[RawEntry], positions: Mapping[str, str]) -> FeedRead:
-        """Look for a gap where so much came that the feed may have lost its end before it was read."""
+        """Check for a gap if the reply is full: the feed may have been trimmed before it was read."""
         tenant = key.decode().removeprefix(keys.FEED_PREFIX)
         cut = len(raw) == _PORTION and not await self._holds(key, positions[tenant])
         return FeedRead(tenant, _entries(raw), cut)
 
     async def _holds(self, key: bytes, entry_id: str) -> bool:
-        """Tell whether a feed still has an entry, and so all that came after it."""
+        """Return whether a feed still has an entry, and therefore all later ones."""
         if entry_id == START:
             return int(await self._client.xlen(key)) < FEED_KEPT
         return bool(await self._client.xrange(key, entry_id, entry_id))
@@ -176,5 +176,5 @@ def _entries(raw: Iterable[RawEntry]) -> list[FeedEntry]:
 
 
 def _lines(text: bytes | None) -> list[str]:
-    """Read the field of an entry; an entry without it is of a later version."""
+    """Parse the field of an entry; an entry without it comes from a later version."""
     return text.decode(errors="replace").split("\n") if text else []

@@ -1,4 +1,4 @@
-"""``JobStore``: jobs from submission to their end, one typed method for each Lua script."""
+"""``JobStore``: jobs from submission to their end, with a typed method for each Lua script."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -32,7 +32,7 @@ from arqway.workers.store.facade import Clock, Facade, server_clock
 from arqway.workers.store.script import Value
 
 _LISTEN_S = 10.0
-"""Shorter than the socket's time-out, which would take a silent channel for a dead server."""
+"""Shorter than the socket timeout, which would mistake a silent channel for a dead server."""
 
 
 class JobStore(Facade):
@@ -44,10 +44,10 @@ class JobStore(Facade):
 
     @asynccontextmanager
     async def lanes(self) -> AsyncIterator[None]:
-        """Give submitting, claiming, settling and reading a connection each, for the time of the block.
+        """Within the block, use a dedicated connection each for submitting, claiming, settling and reading.
 
-        A pool asks a connection whether it is still good before it lends it, which takes a turn of the event loop. A
-        command on a lane is on its way at once: Redis claims jobs while those before them run.
+        A pool checks a connection before lending it, which takes a turn of the event loop. A command on a dedicated
+        connection is sent at once, so that Redis claims jobs while earlier ones run.
         """
         lanes = [self.redis.client() for _ in range(4)]
         self._to_submit, self._to_claim, self._to_settle, self._to_read = lanes
@@ -59,10 +59,10 @@ class JobStore(Facade):
             self._to_submit = self._to_claim = self._to_settle = self._to_read = self.redis
 
     async def submit(self, jobs: Sequence[Submission], batch: BatchOpening | None = None) -> list[SubmitAnswer]:
-        """Accept each job, or refuse it. Atomic: one script; all or none where ``batch`` says so.
+        """Accept or refuse each job. Atomic: one script; all jobs or none if ``batch`` is ``atomic``.
 
         Returns:
-            For each job what became of it; one answer for all where the batch's own idempotency key is known.
+            One answer per job; a single answer if the batch's own idempotency key is already known.
         """
         args: list[Value] = [json.dumps(batch) if batch else ""]
         for job in jobs:
@@ -73,13 +73,13 @@ class JobStore(Facade):
         return [Acceptance(now, answer) if type(answer) is int and answer else _refusal(answer) for answer in answers]
 
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
-        """Keep the answer to the first request with an idempotency key. Atomic: one script."""
+        """Store the answer to the first request with an idempotency key. Atomic: one script."""
         await self._call("answered", [idempotency_key, made_id, answer])
 
     async def claim(
         self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str, on_probation: int = 0
     ) -> Claims:
-        """Take up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
+        """Claim up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
         args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation]
         now, first, *flat = await self._call("claim", args, [keys.queue(queue)], lane=self._to_claim)
         next_due = int(float(first))
@@ -87,11 +87,11 @@ class JobStore(Facade):
         return Claims(int(now), None if next_due < 0 else next_due, jobs)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        """End attempts. Fenced by token. Atomic for all together: one script.
+        """Settle attempts. Fenced by token. Atomic for all of them: one script.
 
         Returns:
-            For each: ``settled``; ``lost``, another attempt owns the job; ``cancel``, the job would run again but a
-            person asked to cancel it, so nothing was written.
+            For each attempt: ``settled``; ``lost``: another attempt owns the job; or ``cancel``: the job would run
+            again, but its cancellation was requested, so nothing was written.
         """
         args: list[Value] = []
         for s in settlements:
@@ -101,12 +101,12 @@ class JobStore(Facade):
         return [answer.decode() for answer in await self._call("settle", args, lane=self._to_settle)]
 
     async def write_progress(self, writes: Sequence[ProgressWrite]) -> list[bool]:
-        """Record progress; False where another attempt owns the job. Fenced by token. Atomic: one script."""
+        """Record progress; False for a job owned by another attempt. Fenced by token. Atomic: one script."""
         answers = await self._call("progress", [part for write in writes for part in write])
         return [answer == b"written" for answer in answers]
 
     async def renew(self, leases: Sequence[Lease], *, lease_ms: int) -> list[RenewAnswer]:
-        """Make leases last ``lease_ms`` from now. Fenced by token. Atomic: one script."""
+        """Extend leases to ``lease_ms`` from now. Fenced by token. Atomic: one script."""
         args: list[Value] = [lease_ms]
         for lease in leases:
             args += (lease.id, lease.token, keys.queue(lease.queue))
@@ -121,14 +121,14 @@ class JobStore(Facade):
         retention_ms: int,
         keep_result_ms: int = 0,
     ) -> CancelAnswer:
-        """Cancel a waiting job, or ask the worker of a running one to. Atomic: one script.
+        """Cancel a waiting job, or request cancellation from the worker of a running one. Atomic: one script.
 
         Args:
-            job_id: Which.
-            tenant: Whose it must be; None: anybody's.
-            version: What its record must be at; None: whatever it is.
-            retention_ms: For how long the record of a job that is cancelled at once is kept.
-            keep_result_ms: For how long stock arq clients find its result; 0: not at all.
+            job_id: Id of the job.
+            tenant: Required tenant of the job; None: any.
+            version: Required version of its record; None: any.
+            retention_ms: How long the record of a job cancelled at once is kept.
+            keep_result_ms: How long its result is kept for stock arq clients; 0: not at all.
         """
         args: list[Value] = [job_id, tenant or "", "" if version is None else version, retention_ms, keep_result_ms]
         reason, *values = await self._call("cancel", [*args, envelope.CANCELLED_JSON, *RECORD_FIELDS])
@@ -147,12 +147,12 @@ class JobStore(Facade):
         """Submit a final job again as a new job. Atomic: one script.
 
         Args:
-            job_id: The final one.
-            new_id: The new one's; but that of a job in a batch is made from ``job_id``.
-            tenant: Whose it must be; None: anybody's.
-            version: What its record must be at; None: whatever it is.
+            job_id: Id of the final job.
+            new_id: Id of the new job; ignored for a job in a batch, whose new id is derived from ``job_id``.
+            tenant: Required tenant of the job; None: any.
+            version: Required version of its record; None: any.
             written: The new job's envelope; empty: the final job's own.
-            delay_ms: Until the new job is due.
+            delay_ms: Delay until the new job is due.
         """
         args: list[Value] = [job_id, new_id, tenant or "", written, delay_ms, "" if version is None else version]
         reason, *about = await self._call("retry", [*args, *RECORD_FIELDS])
@@ -161,42 +161,42 @@ class JobStore(Facade):
         return RetryAnswer(reason.decode(), other_id, record)
 
     async def keep_step(self, job_id: str, token: str, name: str, result_json: bytes) -> bytes | None:
-        """Keep a step's result and return the kept one; None where another attempt owns the job. Fenced by token."""
+        """Store a step's result and return the stored one; None if another attempt owns the job. Fenced by token."""
         kept: bytes | None = await self._call("step", [job_id, token, name, result_json])
         return kept
 
     async def read_step(self, job_id: str, name: str) -> bytes | None:
-        """Return the kept result of a step."""
+        """Return the stored result of a step, or None."""
         with store_errors():
             return await self.redis.hget(keys.steps(job_id), name)  # type: ignore[misc, no-any-return]
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """Return one consistent view of a job: one HMGET of its hash."""
+        """Return a consistent snapshot of a job (one HMGET of its hash); None if there is no such job."""
         return (await self.read_many([job_id]))[0]
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """Return a view of each job, in one round trip; each is consistent in itself."""
+        """Return a snapshot of each job, in one round trip; each is consistent in itself."""
         hashes = await self._call("read", [len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids], lane=self._to_read)
         return [JobRecord.from_values(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
 
     async def first_due_ms(self, queues: Sequence[str]) -> int | None:
-        """Return the lowest score of the queues: when a job is due, or a running one's lease ends. One command each."""
+        """Return the lowest score in the queues: when a job is due or a lease ends. One command per queue."""
         heads = await self._pipe((("zrange", keys.queue(queue), 0, 0, False, True) for queue in queues), atomic=False)
         return min((int(head[0][1]) for head in heads if head), default=None)
 
     async def aborted(self) -> dict[str, int]:
-        """Return what stock arq clients ask to abort: job id → when they asked (ms by their clocks)."""
+        """Return the jobs that stock arq clients want aborted: job id → time of the request (ms by their clocks)."""
         with store_errors():
             entries = await self.redis.zrange(keys.ARQ_ABORT, 0, -1, withscores=True)
         return {job_id.decode(errors="replace"): int(score) for job_id, score in entries if abs(score) != inf}
 
     async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> bool:
-        """Wait until a job of one of the queues may have become due, at most ``timeout_s``; tell whether one has."""
+        """Wait up to ``timeout_s`` until a job in one of the queues may have become due; return whether one has."""
         with store_errors():
             return None is not await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
 
     async def cancellations(self) -> AsyncIterator[tuple[str, str]]:
-        """Give (job id, token) of attempts that are to be cancelled, as they are announced. None is announced twice."""
+        """Yield (job id, token) of each attempt to be cancelled, as announced. No announcement is repeated."""
         with store_errors():
             async with self.redis.pubsub(ignore_subscribe_messages=True) as subscriber:
                 await subscriber.subscribe(keys.CANCEL_CHANNEL)
@@ -207,7 +207,7 @@ class JobStore(Facade):
                         yield job_id, token
 
     async def ping(self) -> None:
-        """Return if Redis answers."""
+        """Check that Redis answers."""
         with store_errors():
             await self.redis.ping()
 

@@ -1,4 +1,4 @@
-"""``ListStore``: lists of jobs, and groups of dead letters."""
+"""``ListStore``: pages of jobs and groups of dead letters."""
 
 import json
 from typing import Any, NamedTuple
@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 from arqway.workers.store.facade import Facade
 
 _LOOKS = 2_500
-"""Ids that one page looks at, at most: some 10 ms of the server's time."""
+"""Maximum number of ids examined for one page: some 10 ms of server time."""
 
 
 class ListPage(NamedTuple):
-    """A part of a list of jobs."""
+    """A page of a list of jobs."""
 
     ids: list[str]
     last: tuple[int, str] | None
-    """Score and id of the last one that was looked at, where more may follow; it need not be one of ``ids``."""
+    """Score and id of the last job examined, not necessarily one of ``ids``; None if there is no further page."""
 
 
 class DeadGroup(NamedTuple):
@@ -28,16 +28,16 @@ class DeadGroup(NamedTuple):
 
 
 class ListStore(Facade):
-    """The jobs of one server, in lists."""
+    """The job lists of one server."""
 
     async def page(self, tenant: str, asked: dict[str, Any], *, limit: int) -> ListPage:
-        """Return a page of a tenant's jobs, latest first; ``asked`` is what ``lua/list.lua`` takes. Atomic."""
+        """Return a page of a tenant's jobs, latest first; ``asked`` is described in ``lua/list.lua``. Atomic."""
         more, score, last_id, *ids = await self._call("list", [tenant, limit, _LOOKS, json.dumps(asked)])
         last = (int(float(score)), last_id.decode()) if more else None
         return ListPage([job_id.decode() for job_id in ids], last)
 
     async def dead_groups(self, tenant: str, *, skip: int, limit: int) -> tuple[int, list[DeadGroup]]:
-        """Return how many groups of dead letters there are, and a page of them, latest failure first. Atomic."""
+        """Return the total number of dead-letter groups and a page of them, latest failure first. Atomic."""
         total, *flat = await self._call("dead_groups", [tenant, skip, limit])
         rows = (flat[i : i + 5] for i in range(0, len(flat), 5))
         return int(total), [

@@ -1,4 +1,4 @@
-"""``QueueStore``: what queues hold, how fast it goes, and whether they are paused."""
+"""``QueueStore``: the contents, throughput and paused state of queues."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,13 +10,13 @@ from arqway.workers.store.script import Value
 
 
 class QueueFigures(NamedTuple):
-    """What a queue holds. The last six are counts over the last minutes."""
+    """A snapshot of a queue. The last six fields are counts over the last minutes."""
 
     name: str
     due: int
-    """Jobs that could run now."""
+    """Number of jobs whose score has passed: ready to run, or running with an expired lease."""
     held: int
-    """All jobs in it: due, waiting for a later time, or running."""
+    """Number of all jobs in the queue: due, scheduled for later, or running."""
     oldest_due_ms: int | None
     running: int
     paused_ms: int | None
@@ -32,7 +32,7 @@ class QueueStore(Facade):
     """The queues of one server."""
 
     async def figures(self, queues: Sequence[str], *, minutes: int) -> tuple[int, list[QueueFigures]]:
-        """Return the server's time in ms and what queues hold, with counts of the last ``minutes``. Atomic."""
+        """Return the server's time in ms and a snapshot of each queue, with counts of the last ``minutes``. Atomic."""
         args: list[Value] = [minutes]
         for name in queues:
             args += (name, keys.queue(name))
@@ -41,25 +41,25 @@ class QueueStore(Facade):
         return int(now), [_figures(name, row) for name, row in zip(queues, rows, strict=True)]
 
     async def run_times(self) -> dict[str, float]:
-        """Return the usual run time of each kind in ms: a moving average of its attempts."""
+        """Return the usual run time of each kind in ms: a moving average over its attempts."""
         with store_errors():
             found: dict[bytes, bytes] = await self.redis.hgetall(keys.RUN_TIMES)  # type: ignore[misc]
         return {kind.decode(): float(ms) for kind, ms in found.items()}
 
     async def paused(self) -> dict[str, int]:
-        """Return the queues that are paused, and since when (ms)."""
+        """Return the paused queues, and when each was paused (ms)."""
         with store_errors():
             found: dict[bytes, bytes] = await self.redis.hgetall(keys.PAUSED_QUEUES)  # type: ignore[misc]
         return {name.decode(): int(since) for name, since in found.items()}
 
     async def position(self, queue: str, job_id: str) -> int | None:
-        """Return how many jobs of its queue are due before a waiting job; None where it is not in the queue."""
+        """Return the number of jobs in the queue ahead of a waiting job; None if it is not in the queue."""
         with store_errors():
             rank: int | None = await self.redis.zrank(keys.queue(queue), job_id)
         return rank
 
     async def pause(self, queue: str, *, paused: bool) -> bool:
-        """Pause a queue or let it go on; tell whether that changed anything. Atomic: one script."""
+        """Pause or resume a queue; return whether that changed anything. Atomic: one script."""
         return bool(await self._call("pause", [queue, keys.queue(queue), int(paused)]))
 
 

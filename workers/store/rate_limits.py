@@ -1,4 +1,4 @@
-"""``RateLimits``: buckets of requests that all API processes draw on."""
+"""``RateLimits``: rate-limit buckets shared by all API processes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,19 +12,19 @@ from arqway.workers.store.script import Value
 
 
 class Allowance(NamedTuple):
-    """What a bucket said to one request."""
+    """A bucket's answer to a request."""
 
     admitted: bool
     left: int
-    """Requests that it still holds."""
+    """Number of requests left in the bucket."""
     gains_ms: int
-    """Milliseconds until it gains the next one. A refused request is admitted then, if no other comes first."""
+    """Milliseconds until the bucket gains a request. A refused request is admitted then, unless another comes first."""
 
 
 class RateLimits(Facade):
-    """The buckets of one server. Exact across processes: a bucket is counted by one script, on the server's clock.
+    """The buckets of one server. Exact across processes: one script counts requests by the server's clock.
 
-    Calls that come at the same time share a round trip.
+    Concurrent calls share a round trip.
     """
 
     def __init__(self, redis: Redis, *, clock: Clock = server_clock) -> None:
@@ -32,7 +32,7 @@ class RateLimits(Facade):
         self._draws = Batcher(self._draw_all)
 
     async def draw(self, bucket: str, rate: Rate) -> Allowance:
-        """Take one request out of a bucket, which is full at first. Raises StoreUnavailable."""
+        """Take one request from a bucket; a new bucket is full. Raises StoreUnavailable."""
         return await self._draws((bucket, rate))
 
     async def _draw_all(self, draws: Sequence[tuple[str, Rate]]) -> Sequence[Allowance]:

@@ -1,7 +1,7 @@
 """Lua scripts: each is one atomic step of a job's life, in ``workers/store/lua/<name>.lua``.
 
-Every script is loaded behind ``prelude.lua`` and the table of legal moves, so Redis checks the same moves as Python. A
-line ``-- Uses library: a, b`` in its head puts ``library/a.lua`` and ``library/b.lua`` between the two.
+Every script is preceded by the table of legal state transitions, so that Redis enforces the same ones as Python, and
+by ``prelude.lua``. A header line ``-- Uses library: a, b`` inserts ``library/a.lua`` and ``library/b.lua`` after these.
 """
 
 import re
@@ -24,7 +24,10 @@ _USES = re.compile(r"^-- Uses library: (.+)$", re.MULTILINE)
 
 
 def moves_in_lua() -> str:
-    """Return ``TRANSITIONS`` as a Lua table: ``MOVES[before][after] == true`` for a legal move."""
+    """Return ``TRANSITIONS`` as a Lua table, with ``MOVES[before][after] == true`` for a legal transition.
+
+    The limits that scripts share with Python follow as local variables.
+    """
     rows = (
         f"{before}={{{','.join(f'{after}=true' for after in sorted(moves))}}}" for before, moves in TRANSITIONS.items()
     )
@@ -46,7 +49,7 @@ def _whole(name: str) -> str:
 
 
 class Script:
-    """One script, called by its hash and sent whole only to a server that has not seen it."""
+    """A script, called by its hash; its text is sent only to a server that does not have it yet."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -54,7 +57,7 @@ class Script:
         self._sha = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, redis: Redis, keys: Sequence[str] = (), args: Sequence[Value] = ()) -> Any:
-        """Run the script. Atomic. Raises redis-py's errors as they are."""
+        """Run the script. Atomic. Errors of redis-py propagate unchanged."""
         execute: Callable[..., Awaitable[Any]] = redis.execute_command
         try:
             return await execute("EVALSHA", self._sha, len(keys), *keys, *args)

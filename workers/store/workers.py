@@ -1,4 +1,4 @@
-"""``Fleet``: the workers as Redis knows them, how each of them is, and what a dead one left."""
+"""``Fleet``: the live workers and their state, and the jobs left by dead ones."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from arqway.workers.store.facade import Facade
 from arqway.workers.store.script import Value
 
 _PORTION = 1000
-"""Ids that one call of the release script looks at: about a millisecond of the server's time."""
+"""Number of ids that one call of the release script examines: about a millisecond of server time."""
 
 
 class ArqHealth(NamedTuple):
@@ -18,7 +18,7 @@ class ArqHealth(NamedTuple):
     key: str
     queue_key: str
     text: str
-    """Up to the number of queued jobs, which the script adds."""
+    """The record up to the number of queued jobs, which the script appends."""
     life_ms: int
 
 
@@ -26,10 +26,10 @@ class Fleet(Facade):
     """All workers of one server."""
 
     async def beat(self, worker: WorkerRecord, *, life_ms: int, arq_health: ArqHealth) -> int:
-        """Write how ``worker`` is, for ``life_ms``, and arq's health record. Atomic: one script, one command.
+        """Write the state of ``worker``, valid for ``life_ms``, and arq's health record. Atomic: one script.
 
         Returns:
-            Its ``started_ms``, to be kept for the next beat; where the given one is 0, this beat is its first.
+            ``started_ms``, to be passed with the next heartbeat; 0 in ``worker`` marks its first heartbeat.
         """
         args: list[Value] = [worker.id, life_ms, worker.started_ms, arq_health.text, arq_health.life_ms]
         for name, value in worker.to_hash().items():
@@ -37,11 +37,11 @@ class Fleet(Facade):
         return int(await self._call("heartbeat", args, [arq_health.queue_key, arq_health.key]))
 
     async def remove(self, worker_id: str) -> None:
-        """Forget a worker that has stopped. Safe to repeat."""
+        """Remove a worker that has stopped. Idempotent."""
         await self._pipe([("delete", keys.worker(worker_id)), ("zrem", keys.WORKERS, worker_id)], atomic=False)
 
     async def read(self) -> list[WorkerRecord]:
-        """Return the workers that live, by id: those whose last beat still counts."""
+        """Return the live workers in order of their ids: those whose last heartbeat has not expired."""
         with store_errors():
             ids = sorted(member.decode() for member in await self.redis.zrange(keys.WORKERS, 0, -1))
         hashes = await self._pipe((("hgetall", keys.worker(worker_id)) for worker_id in ids), atomic=False)
@@ -49,10 +49,11 @@ class Fleet(Facade):
         return [WorkerRecord.from_hash(worker_id, raw) for worker_id, raw in zip(ids, found, strict=True) if raw]
 
     async def release(self, queue: str, worker_id: str, *, lease_ms: int) -> int:
-        """Make the jobs of a dead worker due at once, and return how many there were.
+        """Make the jobs of a dead worker due at once, and return their number.
 
-        Each job is looked at and released in one script, so none that another worker has claimed since is touched.
-        Between portions jobs move in the queue, so one may be missed; a second call, or the lease's end, finds it.
+        Each job is checked and released in one script, so jobs claimed by another worker in the meantime are left
+        alone. Jobs move in the queue between portions, so one may be missed; a second call or the end of its lease
+        catches it.
         """
         released, skip = 0, 0
         while skip >= 0:

@@ -1,8 +1,8 @@
--- Makes an API key; on demand only where there is none that can be used.
--- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] how long it can be used (ms; 0: until it is revoked)
--- ARGV[4] how long a key is kept after its end (ms)  ARGV[5] 1: only where no key can be used
+-- Creates an API key, optionally only if there is no usable one.
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] how long it is usable (ms; 0: until it is revoked)
+-- ARGV[4] how long a key is kept after its end (ms)  ARGV[5] 1: only if no usable key exists
 -- then field, value of the key's hash
--- Returns when it was made (ms); 0: it was not, for there is a key that can be used
+-- Returns when it was created (ms); 0: not created, since a usable key exists
 
 local now, key, life, index = clock(ARGV[1]), 'api-key:' .. ARGV[2], tonumber(ARGV[3]), 'api-keys'
 

@@ -1,6 +1,6 @@
--- Reads all API keys, and forgets the ids of those whose time is over.
+-- Reads all API keys, and removes the ids of those that are no longer kept.
 -- ARGV[1] now (ms, 0: the server's clock)
--- Returns {now, then for each key, the oldest first: id, its hash as {field, value, ...}}
+-- Returns {now, then for each key, oldest first: id, its hash as {field, value, ...}}
 
 local answer, index = { clock(ARGV[1]) }, 'api-keys'
 for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do

@@ -1,6 +1,6 @@
--- Revokes an API key: from now on nobody can use it. It is kept for a while, since logs name it.
+-- Revokes an API key, so that it can no longer be used. It is kept for a while, since logs refer to it.
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] how long it is kept (ms)
--- Returns 'revoked'; 'before': it had been revoked already; 'unknown': there is no such key
+-- Returns 'revoked'; 'before': it was already revoked; 'unknown': there is no such key
 
 local now, key = clock(ARGV[1]), 'api-key:' .. ARGV[2]
 if redis.call('EXISTS', key) == 0 then return 'unknown' end

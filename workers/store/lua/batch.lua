@@ -1,7 +1,7 @@
--- Tells how a batch is.
+-- Reads a snapshot of a batch.
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] batch id
--- Returns {tenant, created (ms), total, finished (ms) or '', version, then the number of its jobs that are scheduled,
---   queued, running, retrying, succeeded, failed, cancelled}; or {}: unknown
+-- Returns {tenant, created (ms), total, finished (ms) or '', version, then the numbers of its jobs that are scheduled,
+--   queued, running, retrying, succeeded, failed, cancelled}; or {}: there is no such batch
 
 local STATES = { 'scheduled', 'queued', 'running', 'retrying' }
 local b = redis.call('HMGET', 'batch:' .. ARGV[2], 'tenant', 'created_ms', 'total', 'finished_ms', 'version', 'succeeded',

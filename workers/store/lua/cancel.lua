@@ -1,11 +1,11 @@
--- Cancels one job: at once where it waits; where it runs, its worker is told.
+-- Cancels a job: at once if it is waiting; if it is running, its worker is notified.
 -- Uses library: lists, accepting, ending
--- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] tenant that the job must have; '': any
--- ARGV[4] the version that the record must have; '': any  ARGV[5] retention of the record (ms)
--- ARGV[6] life of arq's result (ms; 0: not kept)  ARGV[7] JSON: what a stock arq client is told of a cancelled job
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] required tenant of the job; '': any
+-- ARGV[4] required version of the record; '': any  ARGV[5] retention of the record (ms)
+-- ARGV[6] life of arq's result (ms; 0: not kept)  ARGV[7] JSON: the result of a cancelled job for stock arq clients
 -- then names of the record's fields
--- Returns {'cancelled', the values of these fields afterwards}; {'asked', the values}: it runs, and its worker was told;
---   {'finished'}: it had ended; {'unknown'}: the tenant has no such job; {'changed'}: the record has another version
+-- Returns {'cancelled', the values of these fields afterwards}; {'asked', the values}: it is running, and its worker
+--   was notified; {'finished'}: it has ended; {'unknown'}: the tenant has no such job; {'changed'}: the version differs
 
 local now, id, retention = clock(ARGV[1]), ARGV[2], ARGV[5]
 local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'attempt', 'token', 'kind', 'queue', 'tenant', 'created_ms',
@@ -26,7 +26,7 @@ if state == 'running' then
   return answer('asked')
 end
 
--- Has the fields that `workers.contract.envelope` writes.
+-- Writes the same fields as `workers.contract.envelope`.
 local function keep_arq_result()
   local result = string.format(
     '{"t":%d,"f":%s,"q":%s,"id":%s,"et":%d,"st":%d,"ft":%d,"a":[],"k":{},"s":false,"r":%s}',

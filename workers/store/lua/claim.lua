@@ -1,14 +1,14 @@
--- Takes up to `want` due jobs of one queue for a worker. A claimed id stays in the zset, its score moved to the lease's
--- end: nobody scans it while it runs, and it is due again by itself when its worker is gone.
+-- Claims up to `want` due jobs of a queue for a worker. A claimed id stays in the zset with the end of its lease as its
+-- score: no claim sees it while it is running, and it becomes due again by itself if its worker is lost.
 -- Uses library: lists, adopting
 -- KEYS[1] queue key
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] want  ARGV[3] lease (ms)
--- ARGV[4] worker id  ARGV[5] prefix of this claim's tokens: never used before
--- ARGV[6] jobs on probation that the worker runs: rescued more than once
--- Returns {now, score of the queue's first id or -1: empty,
---          then for each job: id, token, kind ('': not known), attempt, rescues, max attempts ('': not known),
---          created (ms), due (ms), cancel: 1 asked for or 0, envelope or '': gone, deadline (ms) or '': none}
--- A paused queue gives {now, -1}
+-- ARGV[4] worker id  ARGV[5] prefix of this claim's tokens, never used before
+-- ARGV[6] number of jobs on probation that the worker is running: those rescued more than once
+-- Returns {now, score of the queue's first id (-1: empty),
+--          then for each job: id, token, kind ('': unknown), attempt, rescues, max attempts ('': unknown),
+--          created (ms), due (ms), cancel (1: requested, else 0), envelope ('': gone), deadline (ms; '': none)}
+-- For a paused queue: {now, -1}
 
 local ABORT_MS, APART_MS, NOTHING = 86400000, 500, {}
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -27,22 +27,22 @@ local function take(id, score, envelope)
     'tenant', 'deadline_ms')
   if not r[1] or next(MOVES[r[1]]) == nil then r = adopt(id, r, envelope, score, queue_name, now) end
   local state, tenant, attempt = r[1], r[8] or DEFAULT_TENANT, tonumber(r[3] or 0)
-  local old = r[3] and redis.call('HMGET', RECORD .. id, 'rescues', 'cancel_ms') or NOTHING -- it was claimed before
+  local old = r[3] and redis.call('HMGET', RECORD .. id, 'rescues', 'cancel_ms') or NOTHING -- claimed before
   local rescues = tonumber(old[1] or 0)
   if not may_move(state, 'running') then
-    redis.call('ZREM', queue, id) -- it has ended: a stock client's abort put it back, or it is a cron run's echo
+    redis.call('ZREM', queue, id) -- it has ended; a stock client's abort or a repeated cron run has put it back
     redis.call('ZREM', ABORT, id)
     redis.call('DEL', ENVELOPE .. id)
     return
   elseif state == 'running' then
     local lease_end = tonumber(redis.call('GET', LEASE .. id) or 0)
     if lease_end > now then
-      leased[#leased + 1], leased[#leased + 2] = lease_end, id -- a stock client's abort moved it; its lease still holds
+      leased[#leased + 1], leased[#leased + 2] = lease_end, id -- moved by a stock client's abort; the lease is valid
       return
     end
     if rescues > 0 and suspects > 0 then
-      -- It has lost a worker before, as has one that this call takes already. One of them may kill its workers, and the
-      -- others should not die with it: they run apart.
+      -- Both this job and another that the worker is running or has just claimed have lost workers before. Either may
+      -- be a poison job, so they run apart: the others should not be lost with it.
       leased[#leased + 1], leased[#leased + 2] = now + suspects * APART_MS, id
       suspects = suspects + 1
       return
@@ -52,7 +52,7 @@ local function take(id, score, envelope)
     note_attempt(id, now, 'worker_lost')
     redis.call('HSET', RECORD .. id, 'rescues', rescues)
   end
-  if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- an earlier attempt's
+  if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- from an earlier attempt
   if state ~= 'running' then
     attempt = attempt + 1
     leave_list(state, tenant, queue_name, r[2], id)
@@ -63,9 +63,9 @@ local function take(id, score, envelope)
     'token', token, 'version', r[7] + 1)
   leased[#leased + 1], leased[#leased + 2] = now + lease, id
   redis.call('SET', LEASE .. id, now + lease, 'PX', lease)
-  add_event(tenant, id, 'running', attempt == 1 and '1' or attempt) -- a text need not be made twice
+  add_event(tenant, id, 'running', attempt == 1 and '1' or attempt) -- a string saves a conversion
   local asked = abort and tonumber(redis.call('ZSCORE', ABORT, id) or 0) or 0
-  local stale = asked > 0 and asked < tonumber(r[5]) -- it was meant for an earlier job of this id
+  local stale = asked > 0 and asked < tonumber(r[5]) -- meant for an earlier job with this id
   if stale then redis.call('ZREM', ABORT, id) end
   local cancel = (old[2] or asked > 0 and not stale) and 1 or 0
   local at = #answer
@@ -75,8 +75,8 @@ local function take(id, score, envelope)
   got = got + 1
 end
 
--- Every id that is looked at leaves the due range, so each turn of the loop reads new ones. The bound on them keeps one
--- call short when a stock client has put many ended jobs back.
+-- Every id examined leaves the due range, so each iteration reads new ones. The limit keeps a call short even if a
+-- stock client has put back many ended jobs.
 while got < want and looked < want + 1000 do
   local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - got)
   if #due == 0 then break end

@@ -1,7 +1,7 @@
--- Lists the groups of a tenant's dead letters, the one with the latest failure first. A group is those whose failures have
--- the same fingerprint. On the way it forgets those at both ends whose records are gone: mostly the first to fail.
--- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] tenant  ARGV[3] groups to pass over  ARGV[4] groups to list
--- Returns {groups in all, then for each: fingerprint, jobs in it, first failure (ms), latest failure (ms), latest job's id}
+-- Lists a page of a tenant's groups of dead letters, latest failure first. A group has jobs whose failures have the
+-- same fingerprint. Jobs at both ends of a group whose records have expired, mostly the earliest, are removed from it.
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] tenant  ARGV[3] groups to skip  ARGV[4] groups to return
+-- Returns {total groups, then for each: fingerprint, number of jobs, first and latest failure (ms), latest job's id}
 
 local PORTION, FORGOTTEN_MAX = 100, 2000
 local tenant, skip, limit, forgotten = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), 0

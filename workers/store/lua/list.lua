@@ -1,8 +1,8 @@
--- Lists jobs of one tenant, latest first, by the time they were accepted, from one or several lists merged.
--- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] tenant  ARGV[3] limit  ARGV[4] ids to look at, at most
--- ARGV[5] JSON: source: 'lists', 'tag', 'batch' or 'dead', where they are looked for; and which of them, all of it that is
---   there: state, kind, queue, tag, batch, fingerprint, from_ms, to_ms; score, id: where an earlier page ended
--- Returns {1 where more may follow, else 0; score and id of the last one that was looked at, or '' and ''; then the ids}
+-- Lists a page of a tenant's jobs, latest first by the time they were accepted, merged from one or several lists.
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] tenant  ARGV[3] limit  ARGV[4] maximum number of ids to examine
+-- ARGV[5] JSON: source: 'lists', 'tag', 'batch' or 'dead', where to search; optional filters, all of which must match:
+--   state, kind, queue, tag, batch, fingerprint, from_ms, to_ms; score, id: where the previous page ended
+-- Returns {1 if more may follow, else 0; score and id of the last job examined, or '' and ''; then the ids}
 
 local tenant, limit, looks, asked = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), cjson.decode(ARGV[5])
 local CHUNK_MAX = 200
@@ -34,11 +34,11 @@ local SOURCES = {
   dead = function() return { 'dead:' .. tenant .. ':' .. asked.fingerprint } end,
 }
 
-local by_time = asked.source == 'lists' or asked.source == 'tag' -- the scores of the others are no times of acceptance
+local by_time = asked.source == 'lists' or asked.source == 'tag' -- the scores of the others are not times of acceptance
 local top = by_time and asked.to_ms and string.format('%d', asked.to_ms) or '+inf'
 local bottom = by_time and asked.from_ms and string.format('%d', asked.from_ms) or '-inf'
 
--- Lua compares by the server's locale, Redis by bytes.
+-- Compares as Redis does, by bytes; Lua's own comparison depends on the server's locale.
 local function is_below(a, b)
   for i = 1, math.min(#a, #b) do
     local x, y = string.byte(a, i), string.byte(b, i)
@@ -52,7 +52,7 @@ local function is_later(score, id, other_score, other_id)
   return is_below(other_id, id)
 end
 
--- Fills a cursor with the next ids of its list. Those of one moment are in falling order, too.
+-- Fills a cursor with the next ids of its list. Ids with the same score are in descending order, too.
 local function fill(cursor)
   local got = redis.call('ZRANGE', cursor.key, cursor.from, bottom, 'BYSCORE', 'REV', 'LIMIT', cursor.skip, cursor.chunk,
     'WITHSCORES')
@@ -64,7 +64,7 @@ local function fill(cursor)
   cursor.from = last
 end
 
--- Goes on to the next id that no earlier page has looked at. Returns whether there is one.
+-- Advances to the next id that no earlier page has examined. Returns whether there is one.
 local function advance(cursor)
   repeat
     cursor.at = cursor.at + 2
@@ -92,7 +92,7 @@ for _, key in ipairs(keys) do
   if advance(cursor) then cursors[#cursors + 1] = cursor end
 end
 
--- The cursors are a heap: each comes before the two at twice its place, the one with the latest id first.
+-- The cursors form a binary heap with the latest id first: the children of `place` are at 2 * place and 2 * place + 1.
 local function sink(place)
   while true do
     local best = place
@@ -106,7 +106,7 @@ local function sink(place)
   end
 end
 
--- What a record must say, field by field, to be listed: it may have moved on, or be gone, since its id was put into a list.
+-- Checks of a record's fields. A job's state may have changed, or its record expired, since its id was put into a list.
 local FIELDS, CHECKS = { 'state', 'tenant' }, {}
 
 local function check(wanted, field, fits)
@@ -121,7 +121,7 @@ local function has_tag(tags)
   return false
 end
 
--- Read as text, for most of it is a traceback; a quotation mark inside a string of it has a backslash before it.
+-- Searches the JSON as text, since most of it is a traceback; a quotation mark within its strings is escaped.
 local function has_fingerprint(failure)
   return failure and string.find(failure, '"fingerprint": "' .. asked.fingerprint .. '"', 1, true) ~= nil
 end

@@ -1,6 +1,6 @@
--- Put before every script by workers/store/script.py, behind the generated table MOVES[before][after] = true.
--- Times are milliseconds by this server's clock, the only clock all workers share. Only a test names another "now".
--- Keys are made here from ids, since a claim cannot know its ids beforehand: one server or Sentinel, no Cluster.
+-- Prepended to every script by workers/store/script.py, after the generated table MOVES[before][after] = true.
+-- Times are milliseconds by this server's clock, the only clock all workers share. Only tests pass another "now".
+-- Keys are built here from ids, since a claim cannot know its ids beforehand: one server or Sentinel, no Cluster.
 
 local RECORD, EVENTS, STEPS = 'job:', 'job-events:', 'job-steps:'
 local ENVELOPE, LEASE, RESULT, ABORT = 'arq:job:', 'arq:in-progress:', 'arq:result:', 'arq:abort'
@@ -17,14 +17,14 @@ local function may_move(before, after)
   return MOVES[before] ~= nil and MOVES[before][after] == true
 end
 
--- As `workers.contract.keys.queue`.
+-- Same as `workers.contract.keys.queue`.
 local function key_of_queue(name)
   return name == 'default' and 'arq:queue' or string.match(name, '^=(.+)$') or 'arq:queue:' .. name
 end
 
 local feeds = {}
 
--- Adds a line to the feed of a tenant. An id with white space, which only a stock producer may choose, would break lines.
+-- Adds a line to a tenant's feed. Skips ids with white space, which break the format; only stock producers use them.
 local function tell(tenant, id, event_id, name, attempt, data)
   if not string.find(id, '^%S+$') then return end
   local lines = feeds[tenant]
@@ -36,7 +36,7 @@ local function tell(tenant, id, event_id, name, attempt, data)
   lines[#lines + 1] = data and line .. ' ' .. data or line
 end
 
--- Called once, at a script's end: all that it told one tenant is one entry of that tenant's feed.
+-- Called once, at the end of a script: writes all lines for a tenant as one entry of its feed.
 local function write_feeds()
   for tenant, lines in pairs(feeds) do
     redis.call('XADD', 'feed:' .. tenant, 'MAXLEN', '~', FEED_KEPT, '*', 'events', table.concat(lines, '\n'))
@@ -54,25 +54,26 @@ local function add_event(tenant, id, name, attempt, data)
   tell(tenant, id, event_id, name, attempt, data)
 end
 
--- Called where a job that goes on has added an event. Whole nodes go, so a few more than EVENTS_KEPT may stay.
+-- Called after a job that has not ended has added an event. Redis trims whole nodes, so a few more than EVENTS_KEPT may
+-- remain.
 local function trim_events(id)
   redis.call('XTRIM', EVENTS .. id, 'MAXLEN', '~', EVENTS_KEPT)
 end
 
--- Calls a command that takes many arguments, in portions that fit Lua's stack.
+-- Calls a command with many arguments, in portions that fit on Lua's stack.
 local function call_with_many(command, key, arguments)
   for i = 1, #arguments, 1000 do
     redis.call(command, key, unpack(arguments, i, math.min(i + 999, #arguments)))
   end
 end
 
--- Wakes up to `jobs` idle workers of a queue. The list is capped: a token means "look", not "here is one job".
+-- Wakes up to `jobs` idle workers of a queue. The list is capped: a token means "check the queue", not "a job is due".
 local function wake(queue, jobs)
   local list = 'wake:' .. queue
   for _ = redis.call('LLEN', list) + 1, math.min(jobs, WAKE_TOKENS_MAX) do redis.call('RPUSH', list, '1') end
 end
 
--- Adds the attempt that has just ended, which another one follows, to those that the record keeps, the last ATTEMPTS_KEPT.
+-- Adds the attempt that has just ended, and will be followed by another, to the record's last ATTEMPTS_KEPT attempts.
 local function note_attempt(id, now, outcome, code, message)
   local r = redis.call('HMGET', RECORD .. id, 'attempts', 'attempt', 'started_ms', 'worker')
   local noted = cjson.decode(r[1] or '[]')
@@ -82,13 +83,13 @@ local function note_attempt(id, now, outcome, code, message)
   redis.call('HSET', RECORD .. id, 'attempts', cjson.encode(noted))
 end
 
--- Lets a key live for at least so long (ms), and up to a minute longer, so that most calls only look. Source: EXPIRE knows
--- GT since Redis 7.0 only.
+-- Keeps a key for at least `ms`, and up to a minute longer so that most calls only read. Source: EXPIRE has GT only
+-- since Redis 7.0.
 local function keep_for(key, ms)
   if redis.call('PTTL', key) < tonumber(ms) then redis.call('PEXPIRE', key, ms + KEPT_LONGER_MS) end
 end
 
--- The record and its events go `retention` ms from now.
+-- Lets the record and its events expire `retention` ms from now.
 local function expire(id, retention)
   redis.call('PEXPIRE', RECORD .. id, retention)
   redis.call('PEXPIRE', EVENTS .. id, retention)

@@ -1,7 +1,7 @@
--- Records how far jobs are.
+-- Records the progress of jobs.
 -- ARGV[1] now (ms; not used)
 -- then for each job: id, token, progress JSON
--- Returns for each job: 'written'; 'lost': another attempt owns it
+-- Returns for each job: 'written'; or 'lost': another attempt owns it
 
 local answer = {}
 for i = 2, #ARGV, 3 do

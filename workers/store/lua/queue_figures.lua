@@ -1,8 +1,8 @@
--- Tells how queues are.
--- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] minutes that rates are taken over, the present one not counted
+-- Reads snapshots of queues.
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] past minutes to count, in addition to the current one
 -- then for each queue: name, key
--- Returns {now, then for each queue: jobs that are due, jobs in it, since when the first is due (ms; -1: none is), running,
---   paused since (ms; -1: not paused), then of the present and the past minutes together: submitted, started, succeeded,
+-- Returns {now, then for each queue: due jobs, all jobs, when the first became due (ms; -1: none is due), running jobs,
+--   paused since (ms; -1: not paused), then counts of the past and current minutes: submitted, started, succeeded,
 --   failed, cancelled, retrying}
 
 local FIGURES = { 'submitted', 'started', 'succeeded', 'failed', 'cancelled', 'retrying' }

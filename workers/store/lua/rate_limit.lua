@@ -1,14 +1,14 @@
--- Counts requests against rate limits. A bucket holds `burst` requests and gains one each interval. Its string has the
--- moment at which it is full again, and goes at that moment. Source: the generic cell rate algorithm, ITU-T I.371.
+-- Counts requests against rate limits. A bucket holds `burst` requests and gains one per interval. Its string holds the
+-- time at which it is full again, and expires then. Source: the generic cell rate algorithm, ITU-T I.371.
 -- ARGV[1] now (ms, 0: the server's clock)
 -- then for each request: bucket, interval (µs), burst
--- Returns for each request: 1 admitted or 0, requests that the bucket still holds, when it gains the next one (ms from now)
+-- Returns for each request: 1 if admitted, else 0; requests left in the bucket; ms until it gains the next one
 
 local now, answer = clock(ARGV[1]) * 1000, {}
 for i = 2, #ARGV, 3 do
   local key, interval, burst = 'rate-limit:' .. ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local full = tonumber(redis.call('GET', key) or now)
-  -- Nothing is later than a bucket that has just been emptied: the limit was changed, or the clock was set back.
+  -- No valid time is later than that of a bucket just emptied: the limit was changed, or the clock was set back.
   full = math.max(now, math.min(full, now + burst * interval))
   local admitted = full + interval - burst * interval <= now
   if admitted then

@@ -1,6 +1,6 @@
 -- Reads the records of jobs.
 -- ARGV[1] now (ms; not used)  ARGV[2] number of fields, then their names, then ids
--- Returns for each id a list of its fields' values, none of them where there is no such job
+-- Returns for each id a list of its fields' values, all nil if there is no such job
 
 local count, answer = tonumber(ARGV[2]), {}
 for i = count + 3, #ARGV do

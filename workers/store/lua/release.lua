@@ -1,15 +1,16 @@
--- Makes the jobs that a dead worker ran due at once; the claim that takes one counts it as a rescue. A job that another
--- worker has claimed meanwhile names that worker, and is left alone. Looks at one portion of the queue's running jobs.
+-- Makes the jobs of a dead worker due at once; the claim that takes one counts it as a rescue. A job that another
+-- worker has claimed in the meantime names that worker and is left alone. Examines one portion of the queue's running
+-- jobs.
 -- KEYS[1] queue key
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] the dead worker's lease (ms)  ARGV[3] its id
--- ARGV[4] ids to pass over: those that earlier portions looked at and left  ARGV[5] ids to look at
--- Returns {jobs made due, ids that the next portion passes over or -1: all were looked at}
+-- ARGV[4] ids to skip: those that earlier portions examined and left in place  ARGV[5] ids to examine
+-- Returns {number of jobs made due, ids that the next portion has to skip (-1: all were examined)}
 
 local queue, now, worker = KEYS[1], clock(ARGV[1]), ARGV[3]
 local skip, want = tonumber(ARGV[4]), tonumber(ARGV[5])
 local due, leases = {}, {}
 
--- The score of a running job is its lease's end. A few others, scheduled for so soon, lie among them.
+-- The score of a running job is the end of its lease. A few jobs scheduled for the same time may be among them.
 local ids = redis.call('ZRANGEBYSCORE', queue, string.format('(%d', now), now + ARGV[2], 'LIMIT', skip, want)
 for _, id in ipairs(ids) do
   local r = redis.call('HMGET', RECORD .. id, 'state', 'worker')

@@ -1,7 +1,7 @@
--- Makes leases last longer.
+-- Extends leases.
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] lease (ms)
 -- then for each job: id, token, queue key
--- Returns for each job: 'renewed'; 'cancel': renewed, and a person has asked to cancel it; 'lost': another attempt owns it
+-- Returns for each job: 'renewed'; 'cancel': renewed, but cancellation was requested; 'lost': another attempt owns it
 
 local now, lease, answer = clock(ARGV[1]), tonumber(ARGV[2]), {}
 for i = 3, #ARGV, 3 do

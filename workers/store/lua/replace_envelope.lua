@@ -1,7 +1,7 @@
--- Writes the envelopes of waiting jobs anew, each only if it is still the one that was read. Keeps their time to live.
--- A job with a lease is left alone: whoever claimed it may be about to read its envelope, or has read it.
--- ARGV[1] 1: only tell what would be done  then for each job: id, envelope that was read, new envelope
--- Returns for each job: 'replaced', 'running' or 'changed': it is another envelope now, or none
+-- Replaces the envelopes of waiting jobs, each only if it has not changed since it was read. Keeps their time to live.
+-- A job with a lease is left alone: the worker that claimed it may be about to read its envelope, or has read it.
+-- ARGV[1] 1: dry run  then for each job: id, envelope that was read, new envelope
+-- Returns for each job: 'replaced'; 'running'; or 'changed': the envelope is a different one now, or gone
 
 local answer = {}
 

@@ -1,13 +1,13 @@
--- Submits a final job again, as a new job: the same kind, queue, batch, tags, unique key and callback.
+-- Submits a final job again as a new job with the same kind, queue, batch, tags, unique key and callback.
 -- Uses library: lists, accepting, ending
--- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] the new job's id, but in a batch it tells the batch
--- ARGV[4] tenant that the job must have; '': any  ARGV[5] envelope; '': the job's own  ARGV[6] delay (ms)
--- ARGV[7] the version that the record must have; '': any
+-- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] id  ARGV[3] the new job's id, ignored for a job in a batch
+-- ARGV[4] required tenant of the job; '': any  ARGV[5] envelope; '': the job's own  ARGV[6] delay (ms)
+-- ARGV[7] required version of the record; '': any
 -- then names of a record's fields
 -- Returns {'accepted', the new job's id, the values of its record's fields}; or
---   {'unknown'}: the tenant has no such job; {'live'}: it is not final; {'changed'}: the record has another version;
---   {'retried', id}: it was retried as that job; {'unique', id}: that job holds its unique key; {'gone'}: what it was given
---   was not kept; {'duplicate'}: an accepted job has the new id
+--   {'unknown'}: the tenant has no such job; {'live'}: it is not final; {'changed'}: the version differs;
+--   {'retried', id}: it was already retried as that job; {'unique', id}: that job holds its unique key; {'gone'}: its
+--   envelope was not kept; {'duplicate'}: an accepted job has the new id
 
 local now, id, new = clock(ARGV[1]), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', RECORD .. id, 'state', 'version', 'tenant', 'retried_as', 'kind', 'queue', 'max_attempts',
@@ -19,7 +19,7 @@ if ARGV[7] ~= '' and ARGV[7] ~= r[2] then return { 'changed' } end
 if r[4] then return { 'retried', r[4] } end
 local envelope = ARGV[5] ~= '' and ARGV[5] or r[8]
 if not envelope then return { 'gone' } end
-if batch then -- '{batch}.{place}', then '{batch}.{place}.r1', '.r2' and so on
+if batch then -- '{batch}.{place}', then '{batch}.{place}.r1', '.r2' and so on; the id tells which batch a job is in
   local place, number = string.match(id, '^(.*)%.r(%d+)$')
   new = (place or id) .. '.r' .. (tonumber(number or 0) + 1)
 end

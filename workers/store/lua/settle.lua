@@ -1,18 +1,18 @@
--- Ends attempts: the one write that moves jobs on from running. Each job is checked before its first write.
+-- Settles attempts: the only write that moves jobs on from running. Each job is checked before its first write.
 -- Uses library: lists, accepting, ending
 -- ARGV[1] now (ms, 0: the server's clock)
--- then for each job: id, token, queue key, next state, retention of the record (ms), result JSON or '', arq's result or '',
---   its life (ms; 0: not kept, -1: for ever), and '' or a JSON object with what most jobs lack:
---     delay: ms until it is due again            back: attempts that this run gives back (an interrupt, a parked job)
---     interrupts: to add                         progress, failure: JSON for the record
---     event: JSON, the event's data              keep_lease: ms; a cron job's id counts as running for a while
---     max_attempts: where the record lacks it    fingerprint: of the failure of a job that has failed for good
--- Returns for each job: 'settled'; 'lost': another attempt owns it; 'cancel': it would run again, but a person asked to
---   cancel it, and nothing was written
+-- then for each job: id, token, queue key, next state, retention of the record (ms), result JSON or '', arq's result
+--   or '', its life (ms; 0: not kept, -1: forever), and '' or a JSON object with optional parts:
+--     delay: ms until it is due again            back: attempts to subtract (after an interrupt, or for a parked job)
+--     interrupts: number to add                  progress, failure: JSON for the record
+--     event: the event's data, as JSON           keep_lease: ms for which a cron job's id still counts as running
+--     max_attempts: if the record lacks it       fingerprint: of the failure, if the job has failed for good
+-- Returns for each job: 'settled'; 'lost': another attempt owns it; 'cancel': it would run again, but its cancellation
+--   was requested, so nothing was written
 
 local PER_JOB, NOTHING = 9, {}
 local now, answer, due, abort = clock(ARGV[1]), {}, {}, redis.call('EXISTS', ABORT) == 1
-local ended, dead_keys, kept_envelopes = {}, {}, {} -- envelopes: by the place of their job in ARGV
+local ended, dead_keys, kept_envelopes = {}, {}, {} -- envelopes by their job's index in ARGV
 
 local function read_envelopes()
   for first = 2, #ARGV, PER_JOB * 1000 do
@@ -51,15 +51,15 @@ local function finish(i, fields, more, r)
   expire(id, retention)
 end
 
-local function go_on(i, fields, more, r)
+local function requeue(i, fields, more, r)
   local id, queue, state = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   local at = now + (more.delay or 0)
   put(fields, 'attempt', r[4] - (more.back or 0))
   if state == 'retrying' then
-    local told = more.event and cjson.decode(more.event) or NOTHING
-    note_attempt(id, now, 'failed', told.code, told.message)
+    local event = more.event and cjson.decode(more.event) or NOTHING
+    note_attempt(id, now, 'failed', event.code, event.message)
     put(fields, 'due_ms', at)
-  elseif more.interrupts then -- else it was parked, which is no attempt
+  elseif more.interrupts then -- otherwise it was parked, which does not count as an attempt
     note_attempt(id, now, 'interrupted')
     put(fields, 'interrupts', (redis.call('HGET', RECORD .. id, 'interrupts') or 0) + more.interrupts)
   end
@@ -85,10 +85,10 @@ local function settle(i)
   if more.progress then put(fields, 'progress', more.progress) end
   if more.failure then put(fields, 'failure', more.failure) end
   if more.max_attempts then put(fields, 'max_attempts', more.max_attempts) end
-  add_event(tenant, id, state, r[4], more.event) -- before what follows from it: its batch's end, its callback
+  add_event(tenant, id, state, r[4], more.event) -- before the events it leads to: the end of its batch, its callback
   leave_list('running', tenant, r[7], r[5], id)
   if state ~= 'queued' then note_run_time(r[5], r[9]) end
-  if terminal then finish(i, fields, more, r) else go_on(i, fields, more, r) end
+  if terminal then finish(i, fields, more, r) else requeue(i, fields, more, r) end
   return 'settled'
 end
 

@@ -1,6 +1,6 @@
--- Keeps the result of a step that has run, so that a later attempt takes it from here. The first result stays.
+-- Stores the result of a completed step, so that later attempts can reuse it. The first result is kept.
 -- ARGV[1] now (ms; not used)  ARGV[2] id  ARGV[3] token  ARGV[4] step name  ARGV[5] result JSON
--- Returns the kept result; false: lost, another attempt owns the job
+-- Returns the stored result; false: lost, another attempt owns the job
 
 local id = ARGV[2]
 local r = redis.call('HMGET', RECORD .. id, 'state', 'token')

@@ -1,15 +1,15 @@
--- Accepts jobs: record, envelope and place in the queue, at once or not at all for each job.
+-- Accepts jobs. The record, the envelope and the queue entry of a job are written together or not at all.
 -- Uses library: lists, accepting
 -- ARGV[1] now (ms, 0: the server's clock)
--- ARGV[2] '' or a JSON object, the batch that these jobs make up: id, tenant, atomic (all or none), idempotency (as below)
--- then for each job: id, kind, queue name, queue key, run at (ms; 0: not given), delay (ms), max attempts, envelope, tenant,
---   and '' or a JSON object with what most jobs lack: batch, tags, unique_key, deadline_ms, callback_url, and
+-- ARGV[2] '' or a JSON object, the batch formed by these jobs: id, tenant, atomic (all or none), idempotency (as below)
+-- then for each job: id, kind, queue name, queue key, run at (ms; 0: not given), delay (ms), max attempts, envelope,
+--   tenant, and '' or a JSON object with optional parts: batch, tags, unique_key, deadline_ms, callback_url, and
 --     idempotency: key, fingerprint, life (ms), hold (ms; 0: the answer follows from what is returned here)
--- Returns {now, then for each job: its due time (ms), or 0: duplicate, an accepted job has this id, or a list:
---   {'unique', id of the job that holds the key}; {'mismatch'}: the idempotency key came with another fingerprint;
---   {'held', ms}: its first request is not answered yet; {'replay', id, created (ms), due (ms), answer or ''};
---   {'kept out'}: nothing was wrong with it, but with another one of its atomic batch}.
---   A batch whose key is known gives only {now, {'mismatch'}}, {now, {'held', …}} or {now, {'replay', …}}
+-- Returns {now, then for each job: its due time (ms); or 0: duplicate, an accepted job has this id; or a list:
+--   {'unique', id of the job that holds the key}; {'mismatch'}: the idempotency key was used with another fingerprint;
+--   {'held', ms}: its first request has not been answered yet; {'replay', id, created (ms), due (ms), answer or ''};
+--   {'kept out'}: the job itself is acceptable, but another job of its atomic batch is not}.
+--   A batch whose key is known returns only {now, {'mismatch'}}, {now, {'held', …}} or {now, {'replay', …}}
 
 local PER_JOB, IDEMPOTENCY = 10, 'idempotency:'
 local now = clock(ARGV[1])
@@ -50,7 +50,7 @@ end
 
 local any_exists = exist(ids_of_all())
 
--- Returns why a job cannot be accepted, or nil.
+-- Returns the reason a job cannot be accepted, or nil.
 local function refusal(i, more)
   local id = ARGV[i]
   if more and more.idempotency then
@@ -80,7 +80,7 @@ local function more_of(i)
   return ARGV[i + 9] ~= '' and cjson.decode(ARGV[i + 9]) or nil
 end
 
--- Looks at all jobs before the first write. Returns whether one of them is refused, and leaves its reason in the answer.
+-- Checks all jobs before the first write. Returns whether any of them is refused, with the reasons in `answer`.
 local function atomic_refusal()
   local refused = false
   for i = 3, #ARGV, PER_JOB do

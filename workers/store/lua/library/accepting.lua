@@ -1,20 +1,20 @@
--- Makes a new job: record, envelope, place in the queue and in its list. Needs the library `lists`.
+-- Creates jobs: the record, the envelope, and the entries in the queue and in the job's list. Requires `lists`.
 
 local BATCH, BATCH_JOBS, UNIQUE, TAGS = 'batch:', 'batch-jobs:', 'unique:', 'tag:'
-local envelopes, entries = {}, {} -- what all jobs put there is written by one command, at the script's end
+local envelopes, entries = {}, {} -- collected from all jobs and written by one command at the end of the script
 
 local function unique_name(tenant, kind, key)
   return UNIQUE .. tenant .. ':' .. kind .. ':' .. key
 end
 
--- Returns the id of the job that holds a unique key: one that is not final. A key whose job is gone is free.
+-- Returns the id of the job that holds a unique key: a job that is not final. If its job is gone, the key is free.
 local function holder_of(name)
   local holder = redis.call('GET', name)
   local state = holder and redis.call('HGET', RECORD .. holder, 'state')
   return state and next(MOVES[state]) ~= nil and holder or nil
 end
 
--- What most jobs lack. more: batch, tags (list), unique_key, deadline_ms, callback_url, retry_of.
+-- Writes optional parts. more: batch, tags (list), unique_key, deadline_ms, callback_url, retry_of.
 local function add_extras(id, tenant, kind, more, now)
   local fields = { 'extras', 1 }
   for _, name in ipairs({ 'batch', 'unique_key', 'deadline_ms', 'callback_url', 'retry_of' }) do
@@ -32,13 +32,13 @@ end
 
 local moment_id
 
--- Returns the id of an event that no stream holds.
+-- Returns an event id for feed lines whose event is in no job's stream.
 local function now_id(now)
   moment_id = moment_id or string.format('%d-0', now)
   return moment_id
 end
 
--- max_attempts: '' where only its worker knows; more: as for add_extras, or nil.
+-- max_attempts: '' if only the job's worker knows it; more: as for add_extras, or nil.
 local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts, envelope, more)
   local record, state = RECORD .. id, due > now and 'scheduled' or 'queued'
   if max_attempts == '' then
@@ -64,7 +64,7 @@ local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts
   tell(tenant, id, now_id(now), state, '0')
 end
 
--- Called once, before write_all, by every script that may have accepted a job.
+-- Called once, before write_all, by every script that may have accepted jobs.
 local function write_accepted()
   for i = 1, #envelopes, 1000 do redis.call('MSET', unpack(envelopes, i, math.min(i + 999, #envelopes))) end
   for queue_key, entry in pairs(entries) do

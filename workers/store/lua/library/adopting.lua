@@ -1,12 +1,12 @@
--- Adopts jobs of stock arq producers, which write an envelope and a place in the queue, but no record. Needs `lists`.
+-- Adopts jobs of stock arq producers, which write an envelope and a queue entry but no record. Requires `lists`.
 
--- The producer's clock may be wrong, and the envelope may hold any number, or none.
+-- Returns `ms` as an integer, or `now`: a producer's clock may be wrong, and an envelope may hold any number, or none.
 local function moment(ms, now)
   ms = tonumber(ms)
   return ms and ms >= 0 and ms < 2 ^ 53 and math.floor(ms) or now
 end
 
--- Writes a record, and returns its fields as the claim reads them. The kind stands in the envelope, if that is JSON at all.
+-- Writes a record and returns its fields as the claim reads them. The kind is taken from the envelope, if it is JSON.
 local function new_record(id, envelope, due, queue, now)
   local read, job = pcall(cjson.decode, envelope or '')
   if not read or type(job) ~= 'table' then job = {} end
@@ -20,8 +20,8 @@ local function new_record(id, envelope, due, queue, now)
   return { 'queued', kind, false, false, created, due_ms, '1', false, false }
 end
 
--- Returns the fields of a job that is due, though its record is missing or final: `r`, or those of a record that is new
--- because a stock producer has put the job there, under the id of an ended one perhaps.
+-- Returns the fields of a job that is due although its record is missing or final: `r`, or those of a new record if a
+-- stock producer has enqueued the job, possibly under the id of an ended one.
 local function adopt(id, r, envelope, due, queue, now)
   if r[1] then
     if not envelope or redis.call('EXISTS', LEASE .. id) == 1 then return r end

@@ -1,6 +1,6 @@
--- What follows from the end of a job that has a batch, tags, a unique key, a callback or steps. Needs `lists` and `accepting`.
+-- Ends jobs that have a batch, tags, a unique key, a callback or steps. Requires `lists` and `accepting`.
 
--- Lists a failed job among those whose failures have the same fingerprint, for as long as its record is kept.
+-- Adds a failed job to the group of dead letters with its fingerprint, for as long as its record is kept.
 local function bury(tenant, id, fingerprint, now, retention)
   join(list_at(DEAD .. tenant .. ':' .. fingerprint), now, id, retention)
   redis.call('ZADD', DEAD_GROUPS .. tenant, now, fingerprint)
@@ -31,7 +31,7 @@ local function call_back(id, tenant, now)
   accept(now, hook, tenant, 'webhook.deliver', queue, 'arq:queue:' .. queue, now, '', envelope)
 end
 
--- Called where the record has `extras`.
+-- Called if the record has `extras`.
 local function end_extras(id, tenant, kind, state, now, retention)
   local r = redis.call('HMGET', RECORD .. id, 'batch', 'unique_key', 'callback_url', 'steps', 'tags', 'created_ms')
   if r[2] then

@@ -1,9 +1,9 @@
--- Lists of jobs, and counts of what happens to them. A job is in one list, `jobs:{state}:{tenant}:{queue}:{kind}`, by the
--- time at which it was accepted. What one script call changes is written at its end, with one command for each list.
+-- Lists of jobs, and counts of their events. Each job is in one list, `jobs:{state}:{tenant}:{queue}:{kind}`, by the
+-- time it was accepted. The changes of a script call are written at its end, with one command for each list.
 --
--- A list of live jobs loses each of them when it moves on. A list of ended jobs loses each of them when its record ends:
--- `list-ends` holds these moments, and every script that ends a job removes from the lists what is due, at least two jobs
--- for each that it adds. Lists of ended jobs also end as keys, in case nothing is written any more.
+-- A live job leaves its list when its state changes. An ended job leaves its list when its record expires: `list-ends`
+-- holds these times, and every script that ends jobs removes the expired ones, at least two for each job that it adds.
+-- Lists of ended jobs also expire as keys, in case nothing is written any more.
 
 local LISTS, LIVE_LISTS, ENDED_LISTS, LIST_ENDS = 'jobs:', 'live-lists:', 'ended-lists:', 'list-ends'
 local ENDED_TAGS, DEAD, DEAD_GROUPS = 'ended-tag:', 'dead:', 'dead-groups:'
@@ -12,7 +12,7 @@ local RUNNING, RATES, RATES_MS = 'running-jobs', 'queue-rates:', 7200000
 local RUN_TIMES, RUN_TIMES_MS, RUN_TIME_WEIGHT = 'run-times', 2592000000, 0.2
 local SEPARATOR = '\31'
 
-local lists, latest = {}, {} -- by key, and by state the one that was named last
+local lists, latest = {}, {} -- by key; and by state, the one used last
 local counted, run_times = {}, {}
 
 local function list_at(key)
@@ -30,7 +30,7 @@ local function list_of(state, tenant, queue, kind)
   return list
 end
 
--- `retention`: of the records of ended jobs (ms); nil for a list of live jobs.
+-- `retention`: how long the records of ended jobs are kept (ms); nil for a list of live jobs.
 local function join(list, score, id, retention)
   local joined = list.joined
   local n = #joined
@@ -47,7 +47,7 @@ local function leave_list(state, tenant, queue, kind, id)
   left[#left + 1] = id
 end
 
--- Adds to a queue's figures: `running`, a present number, or one of this minute.
+-- Adds `n` to one of a queue's figures: `running`, the current number, or one of the counts of this minute.
 local function count(queue, what, n)
   local figures = counted[queue]
   if not figures then
@@ -57,12 +57,12 @@ local function count(queue, what, n)
   figures[what] = (figures[what] or 0) + n
 end
 
--- Notes an attempt of a kind that has ended: one of those that end at the same time will do.
+-- Records the start of an attempt that has ended; of several attempts of a kind in one script call, the last is enough.
 local function note_run_time(kind, started_ms)
   run_times[kind] = started_ms
 end
 
--- Readers find the lists of live jobs by these names. Called for jobs whose queue and kind may be new to their tenant.
+-- Adds a name by which readers find lists of live jobs. Called for jobs whose queue and kind may be new to the tenant.
 local function name_live_list(tenant, queue, kind)
   redis.call('SADD', LIVE_LISTS .. tenant, queue .. SEPARATOR .. kind)
 end
@@ -78,7 +78,7 @@ local function write_live_list(key, list)
   end
 end
 
--- Readers find the lists of ended jobs by their names, too, for as long as these lists may hold any.
+-- Keeps the names by which readers find lists of ended jobs, for as long as these lists may contain any.
 local function end_names(list, now, ends)
   local tenant, name = list.tenant, list.queue .. SEPARATOR .. list.kind
   local ended, live = ENDED_LISTS .. tenant, ':' .. tenant .. ':' .. list.queue .. ':' .. list.kind
@@ -93,7 +93,7 @@ local function end_names(list, now, ends)
   end
 end
 
--- Returns how many jobs joined the list.
+-- Returns the number of jobs that joined the list.
 local function write_ended_list(key, list, now)
   call_with_many('ZREM', key, list.left)
   local joined, ends, entries = list.joined, now + (list.retention or 0), {}
@@ -114,7 +114,7 @@ local function write_ended_list(key, list, now)
   return #joined / 2
 end
 
--- Tells whether an ended job of this id belongs into a list: its record was kept for longer, or the id was used again.
+-- Returns whether an ended job with this id still belongs in a list: its record was kept longer, or the id was reused.
 local function belongs(key, id)
   local r = redis.call('HMGET', RECORD .. id, 'state', 'tenant', 'queue', 'kind', 'tags', 'failure', 'retried_as')
   if not r[1] or next(MOVES[r[1]]) ~= nil then return false end
@@ -127,16 +127,16 @@ local function belongs(key, id)
   return fingerprint and key == DEAD .. tenant .. ':' .. fingerprint
 end
 
--- Removes the jobs of an entry of `list-ends` from their list, but those that belong there for longer. What somebody else
--- wrote under these keys is no reason to fail. Returns how many jobs it looked at.
+-- Removes the jobs of an entry of `list-ends` from their list, except those that still belong there. Ignores anything
+-- foreign found under these keys. Returns the number of jobs examined.
 local function end_entry(entry, now)
-  local read, told = pcall(cmsgpack.unpack, entry)
-  if not read or type(told) ~= 'table' or #told < 2 then return 1 end
-  local key, gone, records = table.remove(told, 1), told, {}
-  for i, id in ipairs(told) do records[i] = RECORD .. id end
+  local read, ids = pcall(cmsgpack.unpack, entry)
+  if not read or type(ids) ~= 'table' or #ids < 2 then return 1 end
+  local key, gone, records = table.remove(ids, 1), ids, {}
+  for i, id in ipairs(ids) do records[i] = RECORD .. id end
   if redis.call('EXISTS', unpack(records)) > 0 then
     gone = {}
-    for i, id in ipairs(told) do
+    for i, id in ipairs(ids) do
       local left_ms = redis.call('PTTL', records[i])
       if not belongs(key, id) then
         gone[#gone + 1] = id
@@ -148,10 +148,10 @@ local function end_entry(entry, now)
   if #gone > 0 then redis.pcall('ZREM', key, unpack(gone)) end
   local tenant, fingerprint = string.match(key, '^dead:([^:]*):(.+)$')
   if tenant and redis.call('EXISTS', key) == 0 then redis.call('ZREM', DEAD_GROUPS .. tenant, fingerprint) end
-  return #told
+  return #ids
 end
 
--- Removes from the lists the jobs whose records have ended, about `most` of them.
+-- Removes jobs whose records have expired from their lists, about `most` of them.
 local function end_lists(now, most)
   local looked, before = 0, string.format('(%d', now)
   repeat
@@ -190,7 +190,7 @@ local function write_counts(now)
   end
 end
 
--- A kind's usual run time is a moving average: each call moves it towards that of an attempt that it ends.
+-- A kind's usual run time is a moving average: each script call moves it towards the run time of an attempt it ended.
 local function write_run_times(now)
   if next(run_times) == nil then return end
   for kind, started_ms in pairs(run_times) do
