@@ -25,7 +25,7 @@ from arqway import JobContext, Registry, job
 
 @job("shop.version")
 async def version(ctx: JobContext, number: int) -> str:
-    """Tell which code runs."""
+    """Tell that version {version} runs."""
     return "{version}"
 
 
@@ -173,9 +173,10 @@ async def runs_version(command: Command, version: str) -> None:
         try:
             prefer = {"Prefer": "wait=5"}
             view = httpx.post(f"{command.url()}/jobs/shop.version", json=1, headers=prefer, timeout=10).json()
+            document = httpx.get(f"{command.url()}/openapi.json", timeout=10).text
         except httpx.TransportError:  # the API is being replaced
             return False
-        return bool(view.get("result") == version)
+        return bool(view.get("result") == version) and f"version {version} runs" in document
 
     await wait_until(answers, f"version {version} runs", timeout_s=40)
 

@@ -118,7 +118,7 @@ def test_the_example_is_signed_and_looks_like_ours() -> None:
 
 def test_the_types_are_the_final_states() -> None:
     """One for each end that a job can have."""
-    listed = docs.first_names(docs.rows(PAGE, "What comes"))
+    listed = docs.first_names(docs.rows(PAGE, "The request"))
     assert {name for name in listed if name.startswith("job.")} == {f"job.{state}" for state in TERMINAL_STATES}
     assert {name.removeprefix("job.") for name in listed if name.startswith("job.")} <= {str(s) for s in JobState}
 
@@ -127,13 +127,15 @@ def test_the_numbers_are_those_of_the_code() -> None:
     """Time to answer, attempts, delays, lengths."""
     text = docs.text_of(PAGE)
     longest_s = [RETRY.delay_ms(attempt, 1) / 1000 for attempt in range(1, RETRY.max_attempts)]
-    assert f"Answer within {WITHIN_S:g} s" in text
-    assert f"**{RETRY.max_attempts} times at most.**" in text
-    assert f"within {longest_s[0]:g} s, then within {longest_s[1]:g} s, {longest_s[2]:g} s" in text
+    assert f"Respond within {WITHIN_S:g} s" in text
+    assert f"**At most {RETRY.max_attempts} attempts.**" in text
+    assert (
+        f"within {longest_s[0]:g} s of the first, the third within {longest_s[1]:g} s, then {longest_s[2]:g} s" in text
+    )
     assert f"up to {max(longest_s) / 3600:g} h" in text
     assert f"{sum(longest_s) / 3600:.1f} h at most" in text
-    assert f"it is {sum(longest_s) / 7200:.0f} h on average" in text
-    assert f"at most {URL_CHARS:,} characters" in text
+    assert f"{sum(longest_s) / 7200:.0f} h on average" in text
+    assert f"at most {URL_CHARS:,} ASCII characters" in text
     assert all(second >= first for first, second in pairwise(longest_s))
 
 
