@@ -88,12 +88,7 @@ def test_decisions_are_short_and_complete() -> None:
         assert page.startswith(f"{docs.DECISIONS}{number:04}-")
         assert re.findall(r"^## (.+)", docs.text_of(page), re.MULTILINE) == ["Context", "Decision", "Price"]
         assert len(docs.text_of(page).splitlines()) <= 40
-    code = [
-        path
-        for folder in ("service", "workers")
-        for path in (docs.ROOT / folder).rglob("*.*")
-        if path.suffix in {".py", ".lua"}
-    ]
+    code = [path for ours in ("service/**/*.py", "workers/**/*.py", "workers/**/*.lua") for path in docs.ROOT.glob(ours)]
     text = "".join(path.read_text() for path in [*code, docs.ROOT / "pyproject.toml"])
     assert set(re.findall(rf"{docs.DECISIONS}[\w-]+\.md", text)) <= set(decisions)
 

@@ -93,6 +93,25 @@ async def test_what_ends_a_job_removes_two_whose_time_is_over(clerk: Clerk) -> N
     assert await clerk.listed() == kept
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+async def test_a_record_that_outlives_its_time_takes_its_place_in_the_list_with_it(clerk: Clerk, jobs: int) -> None:
+    """A job is listed for as long as its record is there, and no longer, when its entry came due before that."""
+    gone = await clerk.end(jobs)
+    for job_id in gone:
+        await clerk.redis.persist(keys.record(job_id))
+        await clerk.redis.pexpire(keys.record(job_id), 500)
+    await clerk.redis.zadd("list-ends", dict.fromkeys(await clerk.redis.zrange("list-ends", 0, -1), 1))
+    kept = await clerk.end(1, LONG_MS)
+    assert await clerk.listed() == {*gone, *kept}
+    await clerk.outlived(*gone)
+
+    async def only_the_kept_are_listed() -> bool:
+        kept.extend(await clerk.end(1, LONG_MS))
+        return await clerk.listed() == set(kept)
+
+    await wait_until(only_the_kept_are_listed, "the list has none whose record has ended", timeout_s=5)
+
+
 async def test_one_call_does_a_bounded_part_of_the_work(clerk: Clerk) -> None:
     """However many jobs are over, a script call that ends one removes some, a heartbeat a few thousand."""
     gone = [job_id for _ in range(31) for job_id in await clerk.end(200, LONG_MS)]

@@ -127,9 +127,9 @@ local function belongs(key, id)
   return fingerprint and key == DEAD .. tenant .. ':' .. fingerprint
 end
 
--- Removes the jobs of an entry of `list-ends` from their list, except those that still belong there. Ignores anything
--- foreign found under these keys. Returns the number of jobs examined.
-local function end_entry(entry, now)
+-- Removes the jobs of an entry of `list-ends` from their list, except those that still belong there, which go into
+-- `kept` with a later time. Ignores anything foreign found under these keys. Returns the number of jobs examined.
+local function end_entry(entry, now, kept)
   local read, ids = pcall(cmsgpack.unpack, entry)
   if not read or type(ids) ~= 'table' or #ids < 2 then return 1 end
   local key, gone, records = table.remove(ids, 1), ids, {}
@@ -141,7 +141,7 @@ local function end_entry(entry, now)
       if not belongs(key, id) then
         gone[#gone + 1] = id
       elseif left_ms >= 0 then
-        redis.call('ZADD', LIST_ENDS, now + left_ms + 1, cmsgpack.pack({ key, id }))
+        kept[#kept + 1], kept[#kept + 2] = now + left_ms + 1, cmsgpack.pack({ key, id })
       end
     end
   end
@@ -155,13 +155,14 @@ end
 local function end_lists(now, most)
   local looked, before = 0, string.format('(%d', now)
   repeat
-    local due, done = redis.call('ZRANGEBYSCORE', LIST_ENDS, '-inf', before, 'LIMIT', 0, ENTRIES_AT_ONCE), {}
+    local due, done, kept = redis.call('ZRANGEBYSCORE', LIST_ENDS, '-inf', before, 'LIMIT', 0, ENTRIES_AT_ONCE), {}, {}
     for i, entry in ipairs(due) do
       if looked >= most then break end
       done[i] = entry
-      looked = looked + end_entry(entry, now)
+      looked = looked + end_entry(entry, now, kept)
     end
     if #done > 0 then redis.call('ZREM', LIST_ENDS, unpack(done)) end
+    call_with_many('ZADD', LIST_ENDS, kept) -- after ZREM: the entry of a single job is the same as before
   until #due < ENTRIES_AT_ONCE or looked >= most
 end
 
