@@ -88,7 +88,7 @@ def test_decisions_are_short_and_complete() -> None:
         assert page.startswith(f"{docs.DECISIONS}{number:04}-")
         assert re.findall(r"^## (.+)", docs.text_of(page), re.MULTILINE) == ["Context", "Decision", "Price"]
         assert len(docs.text_of(page).splitlines()) <= 40
-    code = [path for ours in ("service/**/*.py", "workers/**/*.py", "workers/**/*.lua") for path in docs.ROOT.glob(ours)]
+    code = [path for end in ("service/**/*.py", "workers/**/*.py", "workers/**/*.lua") for path in docs.ROOT.glob(end)]
     text = "".join(path.read_text() for path in [*code, docs.ROOT / "pyproject.toml"])
     assert set(re.findall(rf"{docs.DECISIONS}[\w-]+\.md", text)) <= set(decisions)
 
