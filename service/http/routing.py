@@ -65,11 +65,6 @@ class JobRoute(APIRoute):
         return self._arqway
 
     @property
-    def declared_path(self) -> str:
-        """The path without the prefix."""
-        return self._declared[0]
-
-    @property
     def needed_scope(self) -> JobScope | None:
         """The scope that a caller needs; None for a public route."""
         return next((one.dependency.scope for one in self.dependencies if isinstance(one.dependency, Requires)), None)

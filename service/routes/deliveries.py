@@ -15,7 +15,7 @@ from arqway.service.openapi.responses import ACCEPTED_HEADERS, answer, problems
 from arqway.service.routes.jobs import retried_job
 from arqway.service.shapes.jobs import JobView
 from arqway.service.shapes.operations import DeliveriesView
-from arqway.workers.client.deliveries import deliveries_of
+from arqway.workers.client import JobQueue
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import JobNotFinished, JobNotFound, JobRetried, StoreUnavailable
 from arqway.workers.contract.record import JobRecord
@@ -34,7 +34,7 @@ router = APIRouter(route_class=JobRoute, tags=["webhooks"])
 async def list_deliveries(record: ExistingJob, request: Request) -> Response:
     """List the webhook deliveries of the job with their attempts, oldest first."""
     operator = caller_of(request).is_operator
-    found = await deliveries_of(record, queue_of(request))
+    found = await _deliveries_of(record, queue_of(request))
     return json_answer({"deliveries": [_view(delivery, operator=operator) for delivery in found]})
 
 
@@ -50,12 +50,22 @@ async def list_deliveries(record: ExistingJob, request: Request) -> Response:
 )
 async def redeliver(record: ExistingJob, request: Request) -> Response:
     """Send the webhook again, as a new delivery job. The latest delivery must have finished."""
-    found = await deliveries_of(record, queue_of(request))
+    found = await _deliveries_of(record, queue_of(request))
     if not found:
         raise JobNotFound(f"There is no delivery of job {record.id}.")
     again = await queue_of(request).retry(found[-1].id, tenant=record.tenant)
     await audit(request, "delivery.redeliver", record.id)
     return retried_job(request, again)
+
+
+async def _deliveries_of(record: JobRecord, queue: JobQueue) -> list[JobRecord]:
+    """Return the deliveries, each the retry of the one before; none before the job's end, or without a callback URL."""
+    found: list[JobRecord] = []
+    next_id: str | None = f"{record.id}.webhook"
+    while next_id is not None and (known := await queue.read_many([next_id])):
+        found += known
+        next_id = known[0].retried_as
+    return found
 
 
 def _view(delivery: JobRecord, *, operator: bool) -> dict[str, Any]:

@@ -23,6 +23,22 @@ ROOT = Path(__file__).parents[2]
 _LOOK_S = 0.01
 
 
+UNFIT = """
+from contextlib import asynccontextmanager
+from arqway import Registry
+from arqway.workers.contract.errors import ConfigurationError
+from tests.support.fleet import hold
+
+@asynccontextmanager
+async def open_pen():
+    raise ConfigurationError("there is no pen")
+    yield
+
+JOBS = Registry([hold], resources=open_pen)
+"""
+"""A module whose registry can be loaded, and whose workers cannot start."""
+
+
 @job("test.hold")
 async def hold(ctx: JobContext, folder: str) -> int:
     """Wait for the file ``finish``; return the process that ran it."""

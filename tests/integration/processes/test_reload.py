@@ -15,7 +15,7 @@ import pytest
 from arqway import JobRecord, JobState
 from arqway.workers.client import JobQueue
 from arqway.workers.contract.worker import WorkerRecord
-from tests.support.fleet import fleet_at, gate, hold, lines, living, queue_at, supervised
+from tests.support.fleet import UNFIT, fleet_at, gate, hold, lines, living, queue_at, supervised
 from tests.support.processes import Command, arqway, descendants
 from tests.support.waiting import wait_for, wait_until
 
@@ -108,25 +108,10 @@ async def test_sighup_with_a_broken_module_changes_nothing(tmp_path: Path, redis
     assert len(lines(command, REPLACED)) == 1
 
 
-_UNFIT = """
-from contextlib import asynccontextmanager
-from arqway import Registry
-from arqway.workers.contract.errors import ConfigurationError
-from tests.support.fleet import hold
-
-@asynccontextmanager
-async def open_pen():
-    raise ConfigurationError("there is no pen")
-    yield
-
-JOBS = Registry([hold], resources=open_pen)
-"""
-
-
 async def test_what_was_given_up_on_is_started_again_after_an_edit(tmp_path: Path, redis_url: str) -> None:
     """A worker that can be loaded but not started does not end ``--reload``."""
     module = tmp_path / "mine.py"
-    module.write_text(_UNFIT)
+    module.write_text(UNFIT)
     with supervised(tmp_path, redis_url, "--reload", jobs="mine:JOBS") as command:
         await command.says("which no other start can mend; it is started again when a file changes")
         module.write_text("from tests.support.fleet import JOBS\n")

@@ -13,7 +13,7 @@ from arqway import JobState
 from arqway.workers.client import JobQueue
 from arqway.workers.store import workers as fleet
 from arqway.workers.store.entries import Claim
-from tests.support.fleet import fleet_at, gate, hold, lines, living, queue_at, supervised
+from tests.support.fleet import UNFIT, fleet_at, gate, hold, lines, living, queue_at, supervised
 from tests.support.processes import descendants
 from tests.support.waiting import wait_until
 
@@ -26,20 +26,6 @@ if "--id" in sys.argv:  # in a worker process, not where the module is only look
     with pathlib.Path(__file__).with_name("starts").open("a") as file:
         print(os.getpid(), file=file)
     os._exit(3)
-"""
-
-_UNFIT = """
-from contextlib import asynccontextmanager
-from arqway import Registry
-from arqway.workers.contract.errors import ConfigurationError
-from tests.support.fleet import hold
-
-@asynccontextmanager
-async def open_pen():
-    raise ConfigurationError("there is no pen")
-    yield
-
-JOBS = Registry([hold], resources=open_pen)
 """
 
 
@@ -68,7 +54,7 @@ async def test_a_process_that_dies_at_once_is_started_again_with_growing_pauses(
 
 async def test_a_configuration_that_cannot_work_ends_it(tmp_path: Path, redis_url: str) -> None:
     """Where every process says so at its start, the reason and the end are told, and the exit code is 1."""
-    (tmp_path / "unfit.py").write_text(_UNFIT)
+    (tmp_path / "unfit.py").write_text(UNFIT)
     with supervised(tmp_path, redis_url, "--processes", "2", jobs="unfit:JOBS") as command:
         assert await command.ends() == 1
     assert "arqway worker: there is no pen" in command.output
