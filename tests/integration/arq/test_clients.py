@@ -163,10 +163,13 @@ async def test_stock_clients_are_told_the_truth_about_our_jobs(
 async def test_stock_clients_abort_our_jobs(arq: ArqRedis, run_worker: RunWorker, open_jobs: OpenQueue) -> None:
     """Job.abort() of a scheduled job that was submitted through Arqway cancels it; its record says so."""
     registry = Registry([double])
-    # arq makes the job due before it asks to abort it: a worker that looks in between would run it
-    async with open_jobs(registry) as jobs, run_worker(registry, poll_s=1.0):
+    async with open_jobs(registry) as jobs:
         record = await jobs.submit(double, Number(value=21), delay=timedelta(hours=1))
         job = Job(record.id, arq, _deserializer=arq.job_deserializer)
-        assert await job.abort(timeout=5, poll_delay=0.02)
+        # arq makes the job due before it asks to abort it: a worker that looks in between would run it
+        abort = asyncio.create_task(job.abort(timeout=5, poll_delay=0.02))
+        await wait_until(lambda: arq.exists("arq:abort"), "the abort is asked for")
+        async with run_worker(registry):
+            assert await abort
         ended = await jobs.read(record.id)
     assert (ended.state, ended.attempt) == (JobState.CANCELLED, 1)
