@@ -13,9 +13,9 @@ from arqway.service.server.server import BACKLOG, Server, server_config
 from arqway.service.settings import ServiceSettings, service_settings
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.logs import configure_logs
+from arqway.workers.processes.target import load_target
 from arqway.workers.registry import Registry
 from arqway.workers.settings import read_settings
-from arqway.workers.target import load_target
 
 logger = logging.getLogger("arqway.service")
 

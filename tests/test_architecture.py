@@ -19,7 +19,7 @@ _CODE = sorted(path for folder in ("arqway", "service", "workers") for path in (
 _PYTHON = sorted([*_CODE, *(ROOT / "tests").rglob("*.py")])
 _LUA = sorted((ROOT / "workers" / "store" / "lua").glob("*.lua"))
 _SCRIPTS = [path for path in _LUA if path.stem != "prelude"]
-_LINES_MIN, _LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX = 40, 300, 40, 9
+_LINES_MIN, _LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX, _ROOMS_MAX = 40, 300, 40, 9, 15
 _SHORT = {  # each one noun that needs no more
     *(f"workers/client/{name}.py" for name in ("ids", "opening")),
     "workers/processes/lifeline.py",
@@ -95,9 +95,16 @@ def holding(pattern: str) -> list[str]:
 
 def test_the_tree_is_seen() -> None:
     """The checks below look at what they mean to look at."""
-    assert {"workers/executor.py", "service/app.py", "pyproject.toml"} <= set(tree())
+    assert {"workers/runners/executor.py", "service/app.py", "pyproject.toml"} <= set(tree())
     assert len(_CODE) > 40
     assert len(_SCRIPTS) >= 7
+
+
+def test_no_floor_has_more_than_fifteen_rooms() -> None:
+    """A folder of the code has at most fifteen folders and modules; its face, ``__init__``, is none of them."""
+    rooms = {*_CODE, *(path.parent for path in _CODE)} - {path for path in _CODE if path.stem == "__init__"}
+    floors = Counter(name_of(room.parent) for room in rooms)
+    assert {floor: count for floor, count in floors.items() if count > _ROOMS_MAX} == {}
 
 
 def test_imports_go_one_way() -> None:

@@ -15,8 +15,8 @@ from arqway.workers.engine.arq_settings import arq_worker, describe
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.logs import configure_logs
 from arqway.workers.processes.lifeline import end_with_parent
+from arqway.workers.processes.target import load_target
 from arqway.workers.settings import Settings, read_settings
-from arqway.workers.target import load_target
 
 
 def run(arguments: Sequence[str] = ()) -> None:

@@ -50,7 +50,7 @@ def _names_of_keys() -> Comparison:
 
 
 def _failure_codes() -> Comparison:
-    code = "".join(path.read_text() for path in (ROOT / "workers").glob("*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "workers" / "runners").glob("*.py"))
     return first_names(rows(CONTRACT, "Failure codes")), set(re.findall(r"(?:Failure|refused)\(\s*\"([a-z_]+)\"", code))
 
 

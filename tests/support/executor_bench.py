@@ -9,8 +9,8 @@ import pytest
 
 from arqway import JobContext, JobDefinition, JobQueue, Registry, job
 from arqway.workers.contract.record import JobRecord
-from arqway.workers.executor import Executor, Limits
-from arqway.workers.outcome import Retention
+from arqway.workers.runners.executor import Executor, Limits
+from arqway.workers.runners.outcome import Retention
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis
 from arqway.workers.store.entries import Claim, Submission

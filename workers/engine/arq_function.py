@@ -15,12 +15,12 @@ from arq.cron import CronJob
 from arq.jobs import Deserializer, Serializer
 from pydantic_core import from_json, to_json
 
-from arqway.workers.attempt import Attempt
 from arqway.workers.context import JobContext
 from arqway.workers.contract.envelope import decode, encode
 from arqway.workers.contract.errors import InvalidPayload, RetryJob
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 from arqway.workers.definition import InvalidResult
+from arqway.workers.runners.attempt import Attempt
 from arqway.workers.store.entries import Claim
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]

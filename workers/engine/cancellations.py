@@ -10,7 +10,7 @@ from contextlib import suppress
 from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.contract.states import EndReason
-from arqway.workers.executor import Executor
+from arqway.workers.runners.executor import Executor
 from arqway.workers.store.jobs import JobStore
 
 

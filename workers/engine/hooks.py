@@ -7,11 +7,11 @@ from typing import Any
 
 from arq.worker import Worker
 
-from arqway.workers.attempt import Attempt
 from arqway.workers.contract.states import JobState
 from arqway.workers.engine.arq_function import arq_context
-from arqway.workers.observers import Observer
-from arqway.workers.outcome import Outcome, Succeeded
+from arqway.workers.runners.attempt import Attempt
+from arqway.workers.runners.observers import Observer
+from arqway.workers.runners.outcome import Outcome, Succeeded
 from arqway.workers.store.entries import SettleAnswer
 
 logger = logging.getLogger("arqway.workers.engine")

@@ -12,13 +12,13 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from arqway.workers.attempt import Attempt
 from arqway.workers.background import Backoff, end
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.engine.slots import Slots
-from arqway.workers.executor import Executor
-from arqway.workers.observers import Observer
-from arqway.workers.outcome import Outcome
+from arqway.workers.runners.attempt import Attempt
+from arqway.workers.runners.executor import Executor
+from arqway.workers.runners.observers import Observer
+from arqway.workers.runners.outcome import Outcome
 from arqway.workers.store.entries import SettleAnswer
 from arqway.workers.store.jobs import JobStore
 

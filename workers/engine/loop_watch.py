@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Mapping
 
-from arqway.workers.attempt import Attempt
+from arqway.workers.runners.attempt import Attempt
 
 logger = logging.getLogger("arqway.workers.engine")
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arqway.workers.attempt import Attempt
+from arqway.workers.runners.attempt import Attempt
 
 _BACKLOG_PER_SLOT = 4
 """Per slot, how many ended jobs may wait to be settled before claiming stops: Redis is slower than the jobs."""

@@ -30,9 +30,9 @@ from arqway.workers.engine.duties import duties_of
 from arqway.workers.engine.hooks import Counters, Hooks
 from arqway.workers.engine.intake import Intake
 from arqway.workers.engine.slots import Slots
-from arqway.workers.executor import Executor, Limits
-from arqway.workers.outcome import Retention
 from arqway.workers.registry import Registry
+from arqway.workers.runners.executor import Executor, Limits
+from arqway.workers.runners.outcome import Retention
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis, store_errors
 from arqway.workers.store.jobs import JobStore

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 
 from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.processes.target import load_target
 from arqway.workers.settings import Settings
-from arqway.workers.target import load_target
 
 OURS = str(Settings.model_fields["jobs"].default)
 """Contains none of the user's code, so it is imported in this process."""

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from arqway import DiscardJob, JobContext, JobQueue, JobRecord, JobState, Registry, StoreUnavailable, job
-from arqway.workers.attempt import Attempt
 from arqway.workers.client import JobFilter, Listing
 from arqway.workers.contract.errors import DuplicateJob, InvalidPayload, InvalidSubmission, LeaseLost, NotUnique
 from arqway.workers.contract.states import EndReason
+from arqway.workers.runners.attempt import Attempt
 from tests.conftest import OpenQueue, RunWorker
 from tests.support.jobs import Empty, Number, double, retries
 

@@ -98,7 +98,13 @@ def test_the_sdist_holds_files_no_links(built: Built) -> None:
         members = archive.getmembers()
     assert all(member.isfile() or member.isdir() for member in members)
     names = {member.name.partition("/")[2] for member in members}
-    assert {"pyproject.toml", "README.md", "LICENSE", "arqway/service/app.py", "arqway/workers/executor.py"} <= names
+    assert {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "arqway/service/app.py",
+        "arqway/workers/runners/executor.py",
+    } <= names
 
 
 @pytest.fixture

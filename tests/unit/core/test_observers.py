@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import pytest
 
-from arqway.workers.attempt import Attempt
-from arqway.workers.observers import Observer, Observers
-from arqway.workers.outcome import Cancelled, Outcome
+from arqway.workers.runners.attempt import Attempt
+from arqway.workers.runners.observers import Observer, Observers
+from arqway.workers.runners.outcome import Cancelled, Outcome
 from arqway.workers.store.entries import SettleAnswer
 
 ATTEMPT = cast(Attempt, object())

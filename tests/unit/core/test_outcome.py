@@ -13,7 +13,7 @@ from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 from arqway.workers.contract.states import TERMINAL_STATES, JobState, may_move
-from arqway.workers.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
+from arqway.workers.runners.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
 from arqway.workers.store.entries import Claim, Settlement
 
 SECRET = "text of an exception"  # noqa: S105 - stands for whatever an exception may say

@@ -17,8 +17,8 @@ from arqway import Registry
 from arqway.service.settings import ServiceSettings, service_settings
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.processes.inspection import inspect_target
+from arqway.workers.processes.target import load_target
 from arqway.workers.settings import Settings
-from arqway.workers.target import load_target
 
 ROOT = Path(__file__).parents[3]
 MINE = Registry([])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arqway import DiscardJob, JobContext, JobRecord, JobState, RetryJob
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.states import TERMINAL_STATES
-from arqway.workers.outcome import raised
+from arqway.workers.runners.outcome import raised
 from arqway.workers.settings import Settings
 from arqway.workers.webhooks.address import CallbackRefused
 from arqway.workers.webhooks.delivery import (

@@ -12,7 +12,6 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
-from arqway.workers.attempt import Attempt
 from arqway.workers.client.queue import JobQueue
 from arqway.workers.context import JobContext
 from arqway.workers.contract.errors import InvalidPayload
@@ -21,8 +20,9 @@ from arqway.workers.contract.retry import NO_RETRY
 from arqway.workers.contract.states import EndReason
 from arqway.workers.definition import InvalidResult, Runnable
 from arqway.workers.logs import bind
-from arqway.workers.observers import Observers
-from arqway.workers.outcome import (
+from arqway.workers.runners.attempt import Attempt
+from arqway.workers.runners.observers import Observers
+from arqway.workers.runners.outcome import (
     Cancelled,
     Failed,
     Interrupted,
@@ -40,7 +40,7 @@ from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
 from arqway.workers.store.jobs import JobStore
 
-logger = logging.getLogger("arqway.workers.executor")
+logger = logging.getLogger("arqway.workers.runners.executor")
 
 _PARK_MS = 5_000
 _SETTLE_TURNS = 3

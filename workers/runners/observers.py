@@ -4,11 +4,11 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from arqway.workers.attempt import Attempt
-from arqway.workers.outcome import Outcome
+from arqway.workers.runners.attempt import Attempt
+from arqway.workers.runners.outcome import Outcome
 from arqway.workers.store.entries import SettleAnswer
 
-logger = logging.getLogger("arqway.workers.executor")
+logger = logging.getLogger("arqway.workers.runners.executor")
 
 _FAILED = "An observer of jobs failed"
 

@@ -1,0 +1,1 @@
+"""Running one attempt: the executor, its decisions, and who is told about them."""
