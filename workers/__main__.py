@@ -18,6 +18,11 @@ from arqway.workers.processes.lifeline import end_with_parent
 from arqway.workers.processes.target import load_target
 from arqway.workers.settings import Settings, read_settings
 
+try:
+    from uvloop import new_event_loop
+except ImportError:  # not available on this platform
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
 
 def run(arguments: Sequence[str] = ()) -> None:
     """Run a worker. Exits with 2 and a one-line message on invalid configuration, with 1 if a duty keeps failing."""
@@ -26,16 +31,19 @@ def run(arguments: Sequence[str] = ()) -> None:
         settings = read_settings(Settings)
         if options.lifeline is not None:
             end_with_parent(options.lifeline, within_s=settings.stop_within_s)
-        asyncio.set_event_loop(_new_event_loop())
+        asyncio.set_event_loop(new_event_loop())
         worker = _make_worker(options, settings)
         configure_logs(worker.settings.log_level, worker.settings.log_format)
         if options.describe:
             sys.stdout.write(f"\n{json.dumps(describe(worker))}\n")
             return
-        _collect_less_often()
+        gc.collect()  # imported modules are left out of later collections, which run less often: saves 2 µs a job
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         worker.run()
     except ConfigurationError as error:
-        sys.exit(_refuse(str(error)))
+        sys.stderr.write(f"arqway worker: {error}\n")
+        sys.exit(2)
     except DutyError:  # already logged, with the duty's name and the cause
         sys.exit(1)
 
@@ -72,26 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--redis-url", metavar="URL", help="the server, instead of REDIS_URL; others can see it")
     parser.add_argument("--lifeline", type=int, metavar="FD", help="pipe that ends with the process that started this")
     return parser
-
-
-def _refuse(reason: str) -> int:
-    sys.stderr.write(f"arqway worker: {reason}\n")
-    return 2
-
-
-def _collect_less_often() -> None:
-    """Exclude imported modules from garbage collection and collect less often; saves 2 µs per job."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # not available on this platform
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 if __name__ == "__main__":

@@ -162,7 +162,10 @@ class JobContext(Generic[ResourcesT]):
         self.attempt = attempt
         self.max_attempts = max_attempts
         self.link = link or LocalAttempt()
-        self._children = ChildIds(job_id)
+
+    @cached_property
+    def _children(self) -> ChildIds:
+        return ChildIds(self.job_id)
 
     @cached_property
     def deadline_near(self) -> asyncio.Event:

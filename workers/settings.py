@@ -4,11 +4,19 @@
 """
 
 import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, Field, RedisDsn, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    RedisDsn,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from arqway.workers.contract import keys
@@ -33,6 +41,11 @@ def _webhook_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if value) if isinstance(value, str) else value or ()
+
+
+CommaSeparated = NoDecode, BeforeValidator(_split)
 QueueName = Annotated[str, AfterValidator(_own_queue_name)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -66,7 +79,7 @@ class Settings(BaseSettings):
         pattern=TARGET_PATTERN,
         description="registry, or Arqway object, to serve: package.module:NAME",
     )
-    queues: Annotated[tuple[QueueName, ...], NoDecode] = Field(
+    queues: Annotated[tuple[QueueName, ...], *CommaSeparated] = Field(
         default=("default",), min_length=1, description="queues a worker serves, separated by commas"
     )
     processes: int = Field(
@@ -105,11 +118,11 @@ class Settings(BaseSettings):
     )
     retention_s: PositiveSeconds = Field(default=86_400, description="how long the record of a finished job is kept")
     keep_result_s: float = Field(default=3600, ge=0, description="how long arq:result:* is kept for stock arq clients")
-    webhook_secrets: Annotated[tuple[WebhookSecret, ...], NoDecode] = Field(
+    webhook_secrets: Annotated[tuple[WebhookSecret, ...], *CommaSeparated] = Field(
         default=(),
         description="secrets, newest first, that sign webhooks; unset: there are none, and no callback_url is taken",
     )
-    webhook_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
+    webhook_allow: Annotated[tuple[Network, ...], *CommaSeparated] = Field(
         default=(), description="networks that webhooks may go to although they are private, and without TLS; as CIDR"
     )
     webhook_slots: int = Field(default=20, ge=1, le=10_000, description="webhooks one worker process sends at a time")
@@ -130,31 +143,12 @@ class Settings(BaseSettings):
         """All queues a worker claims from, including the webhook queue if there are webhook secrets."""
         return (*self.queues, keys.WEBHOOK_QUEUE) if self.webhook_secrets else self.queues
 
-    @field_validator("queues", mode="before")
-    @classmethod
-    def _split(cls, names: object) -> object:
-        return _parts(names) if isinstance(names, str) else names
-
-    @field_validator("webhook_secrets", mode="before")
-    @classmethod
-    def _split_secrets(cls, secrets: object) -> object:
-        return _parts(secrets) if isinstance(secrets, str) and secrets else secrets or ()
-
-    @field_validator("webhook_allow", mode="before")
-    @classmethod
-    def _read_networks(cls, networks: object) -> object:
-        return tuple(map(ip_network, _parts(networks))) if isinstance(networks, str) and networks else networks or ()
-
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith("unix://"):
             RedisDsn(url.get_secret_value())
         return url
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)

@@ -9,8 +9,7 @@ import pytest
 
 from arqway import JobContext, JobDefinition, JobQueue, Registry, job
 from arqway.workers.contract.record import JobRecord
-from arqway.workers.runners.executor import Executor, Limits
-from arqway.workers.runners.outcome import Retention
+from arqway.workers.runners.executor import Executor
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis
 from arqway.workers.store.entries import Claim, Submission
@@ -33,12 +32,11 @@ class Bench:
 
     def executor(self, *jobs: JobDefinition[Any, Any], **limits: Any) -> Executor:
         """Return an executor that knows these jobs."""
-        usual = {"max_rescues": 3, "unknown_kind_ms": 60_000, "cancel_grace_s": 0.05}
-        kept = Retention(RETENTION_MS, RETENTION_MS)
+        usual = {"max_rescues": 3, "unknown_kind_s": 60, "cancel_grace_s": 0.05, "retention_s": RETENTION_MS / 1000}
         registry = {definition.kind: definition for definition in jobs}
         queue = JobQueue(self.store, Registry(jobs), Settings())
-        bounds = Limits(retention=kept, **{**usual, **limits})
-        return Executor(self.store, registry, "resources", bounds, queue=queue)
+        settings = Settings(**{**usual, **limits})
+        return Executor(self.store, registry, "resources", settings, queue=queue, arq_result_ms=RETENTION_MS)
 
     async def claimed(self, definition: JobDefinition[Any, Any], payload: bytes = b"{}", **extras: Any) -> Claim:
         """Submit a job, and claim it."""

@@ -21,7 +21,6 @@ from arqway.workers.contract.errors import InvalidPayload, RetryJob
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 from arqway.workers.definition import InvalidResult
 from arqway.workers.runners.attempt import Attempt
-from arqway.workers.store.entries import Claim
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -55,6 +54,7 @@ class ArqFunction:
         """Return ``function`` with the limits of ``worker`` where it has none of its own."""
         timeout_s = worker.job_timeout_s if function.timeout_s is None else function.timeout_s
         tries = worker.max_tries if function.max_tries is None else function.max_tries
+        kept_ms = None if function.keep_result_s is None else int(function.keep_result_s * 1000)
         return cls(
             kind=function.name,
             function=function,
@@ -62,7 +62,7 @@ class ArqFunction:
             timeout=timedelta(seconds=timeout_s) if timeout_s else _NO_LIMIT,
             retry=RetryPolicy(max_attempts=tries, on=(RetryJob,)) if tries > 1 else NO_RETRY,
             retry_jobs=worker.retry_jobs,
-            keep_result_ms=_kept_ms(function),
+            keep_result_ms=FOREVER_MS if function.keep_result_forever else kept_ms,
             serializer=None if worker.job_serializer is encode else worker.job_serializer,
             deserializer=None if worker.job_deserializer is decode else worker.job_deserializer,
         )
@@ -100,16 +100,8 @@ class ArqFunction:
 def arq_context(worker_context: dict[Any, Any], attempt: Attempt) -> dict[Any, Any]:
     """Return the ``ctx`` of one attempt: the same dict for the function and every hook."""
     if attempt.arq_context is None:
-        attempt.arq_context = {**worker_context, **_about(attempt.claim)}
+        claim = attempt.claim
+        enqueued = datetime.fromtimestamp(claim.created_ms / 1000, UTC)
+        about = {"job_id": claim.id, "job_try": claim.attempt, "enqueue_time": enqueued, "score": claim.due_ms}
+        attempt.arq_context = {**worker_context, **about}
     return attempt.arq_context
-
-
-def _about(claim: Claim) -> dict[str, Any]:
-    enqueued = datetime.fromtimestamp(claim.created_ms / 1000, UTC)
-    return {"job_id": claim.id, "job_try": claim.attempt, "enqueue_time": enqueued, "score": claim.due_ms}
-
-
-def _kept_ms(function: arq.worker.Function | CronJob) -> int | None:
-    if function.keep_result_forever:
-        return FOREVER_MS
-    return None if function.keep_result_s is None else int(function.keep_result_s * 1000)

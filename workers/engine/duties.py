@@ -10,10 +10,9 @@ from arq.connections import ArqRedis
 
 from arqway.workers.background import Duty, end, supervised
 from arqway.workers.contract.errors import StoreUnavailable
-from arqway.workers.engine.cancellations import Cancellations
-from arqway.workers.engine.health import HealthPort, listen
+from arqway.workers.engine.health import listen, serve_health
 from arqway.workers.engine.heartbeat import BEATS, PERIOD_S, Heartbeat
-from arqway.workers.engine.leases import LeaseKeeper
+from arqway.workers.engine.leases import cancel_aborted, cancel_on_request, keep_leases
 from arqway.workers.engine.loop_watch import LoopWatch
 from arqway.workers.engine.side_thread import SideThread
 from arqway.workers.engine.slots import Slots
@@ -46,29 +45,42 @@ async def duties_of(
     Raises:
         ConfigurationError: The health port cannot be opened.
     """
-    executor, settings = worker.executor, worker.settings
+    store, executor, settings = worker.store, worker.executor, worker.settings
     look_s = max(worker.poll_delay_s, _CRON_S)
-    cancellations = Cancellations(worker.store, executor, look_s=look_s)
     own: dict[str, Duty] = {
-        "cancellations": cancellations.listen,
-        "aborts": cancellations.look_for_aborts,
+        "cancellations": partial(cancel_on_request, store, executor),
+        "aborts": partial(cancel_aborted, store, executor, look_s=look_s),
         "cron": partial(_run_cron_jobs, worker, look_s),
     }
     async with AsyncExitStack() as stack:
-        watch = stack.enter_context(closing(LoopWatch(executor.running, stall_s=settings.stall_s)))
-        vitals = _vitals(worker, watch, slots[0])
+        watch = stack.enter_context(closing(LoopWatch(executor.running)))
+        vitals = Vitals(
+            blocked_s=lambda: watch.blocked_s,
+            claimed_at_s=lambda: slots[0].looked_at_s,
+            stopping=lambda: not worker.allow_pick_jobs,
+            full=lambda: slots[0].full,
+            poll_s=worker.poll_delay_s,
+            stall_s=settings.stall_s,
+            heard_within_s=BEATS * PERIOD_S,
+        )
         queues = [queue for each in slots for queue in each.queues]
         heartbeat = Heartbeat(worker, vitals, queues=queues, kinds=kinds)
-        leases = LeaseKeeper(executor, lease_s=settings.lease_s, stalled=vitals.stalled)
+        renew = partial(
+            keep_leases,
+            executor=executor,
+            loop=asyncio.get_running_loop(),
+            lease_s=settings.lease_s,
+            stalled=vitals.stalled,
+        )
         side_duties: dict[str, Duty] = {"loop watch": watch.run}
         if settings.worker_health_port is not None:
             listener = stack.enter_context(listen(settings.worker_health_host, settings.worker_health_port))
-            side_duties["health port"] = HealthPort(vitals, listener).run
+            side_duties["health port"] = partial(serve_health, vitals, listener)
 
         @asynccontextmanager
         async def open_side_duties(redis: ArqRedis) -> AsyncIterator[Mapping[str, Duty]]:
             fleet = Fleet(redis)
-            beating = {"leases": partial(leases.run, JobStore(redis)), "heartbeat": partial(heartbeat.run, fleet)}
+            beating = {"leases": partial(renew, JobStore(redis)), "heartbeat": partial(heartbeat.run, fleet)}
             try:
                 yield {**beating, **side_duties}
             finally:
@@ -79,18 +91,6 @@ async def duties_of(
         side_task = asyncio.create_task(side.watch())
         stack.push_async_callback(end, [side_task])
         yield [*tasks, side_task]
-
-
-def _vitals(worker: "JobWorker", watch: LoopWatch, slots: Slots) -> Vitals:
-    return Vitals(
-        blocked_s=lambda: watch.blocked_s,
-        claimed_at_s=lambda: slots.looked_at_s,
-        stopping=lambda: not worker.allow_pick_jobs,
-        full=lambda: slots.full,
-        poll_s=worker.poll_delay_s,
-        stall_s=worker.settings.stall_s,
-        heard_within_s=BEATS * PERIOD_S,
-    )
 
 
 async def _run_cron_jobs(worker: "JobWorker", look_s: float) -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 from asyncio import IncompleteReadError, LimitOverrunError, StreamReader, StreamWriter
-from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 from arqway.workers.contract.errors import ConfigurationError
@@ -19,8 +19,6 @@ logger = logging.getLogger("arqway.workers.engine")
 _HEAD_BYTES_MAX = 8192
 _PATIENCE_S = 5.0
 
-Answer = tuple[HTTPStatus, dict[str, str]]
-
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises ConfigurationError if the address cannot be used."""
@@ -30,69 +28,49 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"the health port cannot listen on {host}:{port}: {error.strerror}") from error
 
 
-class HealthPort:
-    """Answers probes from a worker's vitals.
+async def serve_health(vitals: Vitals, listener: socket.socket) -> None:
+    """Answer probes until cancelled.
 
     Args:
         vitals: Read even while the worker's event loop is blocked.
         listener: Stays open when answering fails, so that it can start again.
     """
-
-    def __init__(self, vitals: Vitals, listener: socket.socket) -> None:
-        self._vitals = vitals
-        self._listener = listener
-        self._answers: dict[str, Callable[[], Answer]] = {"/livez": self._liveness, "/readyz": self._readiness}
-
-    async def run(self) -> None:
-        """Answer until cancelled."""
-        with self._listener.dup() as listener:
-            server = await asyncio.start_server(self._converse, sock=listener, limit=_HEAD_BYTES_MAX)
-            host, port = listener.getsockname()[:2]
-            logger.info("The health port is open", extra={"host": host, "port": port})
-            try:
-                await asyncio.Event().wait()
-            finally:
-                server.close()
-
-    def _liveness(self) -> Answer:
-        """Fail only if a new process would help: when the event loop is considered dead."""
-        if self._vitals.stalled():
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "dead", "reason": "loop_dead"}
-        return HTTPStatus.OK, {"status": "ok"}
-
-    def _readiness(self) -> Answer:
-        reason = self._vitals.unready()
-        if reason is not None:
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unready", "reason": reason.value}
-        return HTTPStatus.OK, {"status": "ok"}
-
-    async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
+    with listener.dup() as own:
+        server = await asyncio.start_server(partial(_converse, vitals), sock=own, limit=_HEAD_BYTES_MAX)
+        host, port = own.getsockname()[:2]
+        logger.info("The health port is open", extra={"host": host, "port": port})
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._respond(head))
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        except (TimeoutError, IncompleteReadError, LimitOverrunError, OSError):
-            writer.transport.abort()  # the peer does not speak HTTP, or has gone
+            await asyncio.Event().wait()
+        finally:
+            server.close()
 
-    def _respond(self, head: bytes) -> bytes:
-        method, _, rest = head.decode("latin-1").partition(" ")
-        answer = self._answers.get(rest.split(" ")[0].partition("?")[0])
-        if answer is None:
-            status, body = HTTPStatus.NOT_FOUND, {"status": "unknown"}
-        elif method not in {"GET", "HEAD"}:
-            status, body = HTTPStatus.METHOD_NOT_ALLOWED, {"status": "unknown"}
-        else:
-            status, body = answer()
-        content = json.dumps(body).encode()
-        lines = (
-            f"HTTP/1.1 {status.value} {status.phrase}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(content)}",
-            "Cache-Control: no-store",
-            "Connection: close",
-            *(["Allow: GET, HEAD"] if status is HTTPStatus.METHOD_NOT_ALLOWED else []),
-        )
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if method == "HEAD" else content)
+
+async def _converse(vitals: Vitals, reader: StreamReader, writer: StreamWriter) -> None:
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            writer.write(_answer(vitals, await reader.readuntil(b"\r\n\r\n")))
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+    except (TimeoutError, IncompleteReadError, LimitOverrunError, OSError):
+        writer.transport.abort()  # the peer does not speak HTTP, or has gone
+
+
+def _answer(vitals: Vitals, head: bytes) -> bytes:
+    method, _, rest = head.decode("latin-1").partition(" ")
+    path = rest.split(" ")[0].partition("?")[0]
+    status, body, headers = HTTPStatus.OK, {"status": "ok"}, ""
+    if path not in {"/livez", "/readyz"}:
+        status, body = HTTPStatus.NOT_FOUND, {"status": "unknown"}
+    elif method not in {"GET", "HEAD"}:
+        status, body, headers = HTTPStatus.METHOD_NOT_ALLOWED, {"status": "unknown"}, "Allow: GET, HEAD\r\n"
+    elif path == "/livez" and vitals.stalled():  # only then would a new process help
+        status, body = HTTPStatus.SERVICE_UNAVAILABLE, {"status": "dead", "reason": "loop_dead"}
+    elif path == "/readyz" and (reason := vitals.unready()) is not None:
+        status, body = HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unready", "reason": reason.value}
+    content = json.dumps(body).encode()
+    head_out = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+        f"\r\nCache-Control: no-store\r\nConnection: close\r\n{headers}\r\n"
+    )
+    return head_out.encode() + (b"" if method == "HEAD" else content)

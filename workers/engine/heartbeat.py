@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from arqway.workers.contract.errors import StoreUnavailable
@@ -42,11 +42,15 @@ class Heartbeat:
     def __init__(self, worker: "JobWorker", vitals: Vitals, *, queues: Collection[str], kinds: Collection[str]) -> None:
         self._worker = worker
         self._vitals = vitals
+        try:
+            version = metadata.version("arqway")
+        except metadata.PackageNotFoundError:  # running from a checkout that is not installed
+            version = "unknown"
         self._record = WorkerRecord(
             id=worker.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
-            version=_version(),
+            version=version,
             queues=tuple(queues),
             kinds=tuple(sorted(kinds)),
             max_jobs=worker.max_jobs,
@@ -54,14 +58,30 @@ class Heartbeat:
 
     async def run(self, fleet: Fleet) -> None:
         """Beat until cancelled. Survives outages of Redis."""
+        worker, vitals = self._worker, self._vitals
         while True:
-            health = self._arq_health()
-            pause_s = min(PERIOD_S, health.life_ms / 1000 / 2)
+            counts = f"j_complete={worker.jobs_complete} j_failed={worker.jobs_failed} j_retried={worker.jobs_retried}"
+            arq_health = ArqHealth(
+                worker.health_check_key,
+                worker.queue_name,
+                f"{datetime.now().astimezone():%b-%d %H:%M:%S} {counts} j_ongoing={len(worker.tasks)} queued=",
+                int((worker.health_check_interval + 1) * 1000),
+            )
+            record = replace(
+                self._record,
+                running=len(worker.tasks),
+                settled=worker.jobs_complete + worker.jobs_retried + worker.jobs_failed,
+                failed=worker.jobs_failed,
+                loop_lag_ms=int(vitals.blocked_s() * 1000),
+                stalled=vitals.stalled(),
+                unready=vitals.unready(),
+            )
+            pause_s = min(PERIOD_S, arq_health.life_ms / 1000 / 2)
             try:
                 life_ms = int(PERIOD_S * BEATS * 1000)
-                started_ms = await fleet.beat(self._describe(), life_ms=life_ms, arq_health=health)
+                started_ms = await fleet.beat(record, life_ms=life_ms, arq_health=arq_health)
                 self._record = replace(self._record, started_ms=started_ms)
-                self._vitals.heard_at_s = time.monotonic()
+                vitals.heard_at_s = time.monotonic()
             except StoreUnavailable:
                 pause_s = min(pause_s, _AWAY_S)
             await asyncio.sleep(pause_s)
@@ -74,33 +94,4 @@ class Heartbeat:
         except (TimeoutError, StoreUnavailable):
             return
         except Exception:
-            logger.exception("A worker could not be taken off the list of workers")
-
-    def _describe(self) -> WorkerRecord:
-        worker, vitals = self._worker, self._vitals
-        return replace(
-            self._record,
-            running=len(worker.tasks),
-            settled=worker.jobs_complete + worker.jobs_retried + worker.jobs_failed,
-            failed=worker.jobs_failed,
-            loop_lag_ms=int(vitals.blocked_s() * 1000),
-            stalled=vitals.stalled(),
-            unready=vitals.unready(),
-        )
-
-    def _arq_health(self) -> ArqHealth:
-        worker = self._worker
-        counts = f"j_complete={worker.jobs_complete} j_failed={worker.jobs_failed} j_retried={worker.jobs_retried}"
-        return ArqHealth(
-            worker.health_check_key,
-            worker.queue_name,
-            f"{datetime.now().astimezone():%b-%d %H:%M:%S} {counts} j_ongoing={len(worker.tasks)} queued=",
-            int((worker.health_check_interval + 1) * 1000),
-        )
-
-
-def _version() -> str:
-    try:
-        return version("arqway")
-    except PackageNotFoundError:  # running from a checkout that is not installed
-        return "unknown"
+            logger.exception("The worker could not be removed from the list of workers")

@@ -10,7 +10,8 @@ import logging
 import secrets
 import time
 from collections.abc import Coroutine, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 from arqway.workers.background import Backoff, end
 from arqway.workers.contract.errors import StoreUnavailable
@@ -25,22 +26,9 @@ from arqway.workers.store.jobs import JobStore
 logger = logging.getLogger("arqway.workers.engine")
 
 _CLAIM_MAX = 200
+_BACKLOG_PER_SLOT = 4
+"""Per slot, how many ended jobs may wait to be settled before claiming stops: Redis is slower than the jobs."""
 _SHORTEST_WAIT_S = 0.001
-
-
-class Look(NamedTuple):
-    """The result of one look at the queues of some slots."""
-
-    claimed: int
-    next_due_ms: int | None
-    """When the next known job of any queue is due, by the server's clock; may be in the past."""
-    skew_ms: float
-    """The server's clock minus ours."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether no queue holds a job: due, scheduled or running."""
-        return not self.claimed and self.next_due_ms is None
 
 
 class Intake(Observer):
@@ -60,35 +48,36 @@ class Intake(Observer):
         self._store = store
         self._executor = executor
         self._slots = slots
-        self._slots_of = {queue: each for each in slots for queue in each.queues}
+        self._tasks_of = {queue: each.tasks for each in slots for queue in each.queues}
+        self._backlog_max = _BACKLOG_PER_SLOT * sum(each.count for each in slots)
         self._worker_id = worker_id
         self._lease_ms = int(lease_s * 1000)
         self._boot = secrets.token_hex(6)
         self._claims = 0
         self._stopped = asyncio.Event()
-        self._freed = asyncio.Event()
+        self._changed = asyncio.Event()
+        """Set when a slot becomes free, an outcome is written, or somebody who waits is to look again."""
         self._hurried = False
         executor.observers.add(self)
 
     def released(self, attempt: Attempt) -> None:
         """Free the attempt's slot."""
-        self._slots_of[attempt.claim.queue].release(attempt)
-        self._freed.set()
+        self._tasks_of[attempt.claim.queue].pop(attempt.claim.id, None)
+        self._changed.set()
 
     def settled(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
         """Allow another look: fewer outcomes wait to be written."""
-        self._slots_of[attempt.claim.queue].settle(attempt)
+        self._changed.set()
 
     def stop(self) -> None:
         """Claim no more jobs. Those that a claim in flight still returns are handed back."""
         self._stopped.set()
-        for slots in self._slots:
-            slots.changed.set()
+        self._changed.set()
 
     def hurry(self) -> None:
         """End the current or the next wait for running jobs."""
         self._hurried = True
-        self._freed.set()
+        self._changed.set()
 
     async def run(self) -> None:
         """Claim until stopped or, in a burst, until nothing is left. Raises any error but StoreUnavailable."""
@@ -104,46 +93,45 @@ class Intake(Observer):
 
     async def emptied(self, timeout_s: float) -> bool:
         """Wait until no job holds a slot, for ``timeout_s`` at most or until hurried; return whether none does."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not self._hurried and any(slots.tasks for slots in self._slots):
-                    self._freed.clear()
-                    await self._freed.wait()
-        except TimeoutError:
-            pass
+                    self._changed.clear()
+                    await self._changed.wait()
         self._hurried = False
         return not any(slots.tasks for slots in self._slots)
 
     async def _fill(self, slots: Slots) -> None:
         backoff = Backoff()
         while not self._stopped.is_set():
+            backlog = len(self._executor.running) - sum(len(each.tasks) for each in self._slots)
+            if slots.wanted <= 0 or backlog > self._backlog_max:
+                if slots.burst and slots.spent:  # the last job that a burst may start has ended
+                    return
+                self._changed.clear()
+                await self._changed.wait()
+                continue
             try:
-                found = await self._look(slots) if slots.wanted > 0 else None
-                if found is None:
-                    await self._await_change(slots)
-                    continue
+                claimed, next_due_ms, skew_ms = await self._look(slots)
                 if not backoff.fresh:
                     logger.info("Redis is back")
                     backoff.reset()
-                if slots.burst and found.empty and not slots.tasks:
+                if slots.burst and not claimed and next_due_ms is None and not slots.tasks:
                     return
-                if not found.claimed:
-                    await self._unless_stopped(self._more(slots, found))
+                if not claimed:
+                    await self._unless_stopped(self._more(slots, next_due_ms, skew_ms))
             except StoreUnavailable as error:
                 if backoff.fresh:
                     logger.warning("Redis is away; running jobs go on", extra={"cause": repr(error.__cause__)})
                 await self._unless_stopped(asyncio.sleep(backoff.next_s()))
 
-    async def _await_change(self, slots: Slots) -> None:
-        """Return when a slot may be free. A burst that may start no more jobs is over when its last one ends."""
-        if slots.burst and slots.spent:
-            self.stop()
-            return
-        slots.changed.clear()
-        await slots.changed.wait()
+    async def _look(self, slots: Slots) -> tuple[int, int | None, float]:
+        """Claim from one queue after another, and start each queue's jobs at once: the next claim may fail.
 
-    async def _look(self, slots: Slots) -> Look:
-        """Claim from one queue after another, and start each queue's jobs at once: the next claim may fail."""
+        Returns:
+            How many jobs were claimed, when the next known job of any queue is due (ms by the server's clock, possibly
+            past; None: no queue holds one, be it scheduled or running), and the server's clock minus ours in ms.
+        """
         want, claimed, skew_ms = slots.wanted, 0, 0.0
         dues: list[int] = []
         for queue in slots.turn():
@@ -166,30 +154,25 @@ class Intake(Observer):
                 if found.next_due_ms is not None:
                     dues.append(found.next_due_ms)
         slots.looked_at_s = time.monotonic()
-        return Look(claimed, min(dues, default=None), skew_ms)
+        return claimed, min(dues, default=None), skew_ms
 
-    async def _more(self, slots: Slots, found: Look) -> None:
+    async def _more(self, slots: Slots, due_ms: int | None, skew_ms: float) -> None:
         """Return when woken or when a job is due; in a burst also after a poll interval, as the queues may be empty."""
-        due_ms = found.next_due_ms
         while True:
             wait_s = slots.poll_s
             if due_ms is not None:
-                wait_s = max(_SHORTEST_WAIT_S, min(wait_s, (due_ms - found.skew_ms) / 1000 - time.time()))
+                wait_s = max(_SHORTEST_WAIT_S, min(wait_s, (due_ms - skew_ms) / 1000 - time.time()))
             if await self._store.next_wakeup(slots.queues, timeout_s=wait_s) or slots.burst:
                 return
             due_ms = await self._store.first_due_ms(slots.queues)
             slots.looked_at_s = time.monotonic()
-            if due_ms is not None and due_ms <= time.time() * 1000 + found.skew_ms:
+            if due_ms is not None and due_ms <= time.time() * 1000 + skew_ms:
                 return
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait, but no longer than until the intake is stopped."""
-        tasks = asyncio.create_task(waiting), asyncio.create_task(_set(self._stopped))
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(waiting), asyncio.create_task(self._stopped.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await end(task for task in tasks if not task.done())
         if not tasks[0].cancelled():
             tasks[0].result()
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()

@@ -23,12 +23,10 @@ class LoopWatch:
 
     Args:
         running: The attempts that run on the loop; read from the watching thread.
-        stall_s: How long the loop may be blocked before it is considered dead.
     """
 
-    def __init__(self, running: Mapping[str, Attempt], *, stall_s: float) -> None:
+    def __init__(self, running: Mapping[str, Attempt]) -> None:
         self._running = running
-        self._stall_s = stall_s
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._reported = False
@@ -41,11 +39,6 @@ class LoopWatch:
         Safe to read from any thread, like everything in this class.
         """
         return max(0.0, time.monotonic() - self._turned_at_s - _TURN_S)
-
-    @property
-    def stalled(self) -> bool:
-        """Whether the loop is considered dead: its leases are left to expire, and only a new process helps."""
-        return self.blocked_s > self._stall_s
 
     async def run(self) -> None:
         """Report each time that the loop is blocked. Runs on the watching thread's own loop."""

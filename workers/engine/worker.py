@@ -31,8 +31,7 @@ from arqway.workers.engine.hooks import Counters, Hooks
 from arqway.workers.engine.intake import Intake
 from arqway.workers.engine.slots import Slots
 from arqway.workers.registry import Registry
-from arqway.workers.runners.executor import Executor, Limits
-from arqway.workers.runners.outcome import Retention
+from arqway.workers.runners.executor import Executor
 from arqway.workers.settings import Settings
 from arqway.workers.store.connection import open_redis, store_errors
 from arqway.workers.store.jobs import JobStore
@@ -92,9 +91,14 @@ class JobWorker(Worker):
             if self.settings.webhook_secrets:
                 delivery = await stack.enter_async_context(open_delivery(self.settings, self.store))
                 runnables[delivery.kind] = delivery
-                slots.append(Slots([keys.WEBHOOK_QUEUE], self.settings.webhook_slots, poll_s=_DELIVERY_POLL_S))
+                slots.append(
+                    Slots(queues=[keys.WEBHOOK_QUEUE], count=self.settings.webhook_slots, poll_s=_DELIVERY_POLL_S)
+                )
             self.queue = JobQueue(self.store, self.registry, self.settings)
-            self.executor = Executor(self.store, runnables, resources, self._limits(), queue=self.queue)
+            kept_ms = FOREVER_MS if self.keep_result_forever else int((self.keep_result_s or 0) * 1000)
+            self.executor = Executor(
+                self.store, runnables, resources, self.settings, queue=self.queue, arq_result_ms=kept_ms
+            )
             self.executor.observers.add(Counters(self, self.queues))
             if self.on_job_start or self.on_job_end or self.after_job_end:
                 self.executor.observers.add(self._hooks)
@@ -175,22 +179,12 @@ class JobWorker(Worker):
     def _job_slots(self) -> Slots:
         limited = self.burst and self.max_burst_jobs >= 0
         return Slots(
-            self.queues,
-            self.max_jobs,
+            queues=self.queues,
+            count=self.max_jobs,
             poll_s=self.poll_delay_s,
             tasks=self.tasks,
             burst=self.burst,
             limit=max(0, self.max_burst_jobs - self._jobs_started()) if limited else None,
-        )
-
-    def _limits(self) -> Limits:
-        settings = self.settings
-        kept_ms = FOREVER_MS if self.keep_result_forever else int((self.keep_result_s or 0) * 1000)
-        return Limits(
-            retention=Retention(int(settings.retention_s * 1000), kept_ms),
-            max_rescues=settings.max_rescues,
-            unknown_kind_ms=int(settings.unknown_kind_s * 1000),
-            cancel_grace_s=settings.cancel_grace_s,
         )
 
     async def _serve(self, intake: Intake, duties: Sequence["asyncio.Task[NoReturn]"]) -> None:

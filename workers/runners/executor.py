@@ -7,10 +7,9 @@ only ``settle`` talks to the store.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 from arqway.workers.client.queue import JobQueue
 from arqway.workers.context import JobContext
@@ -36,6 +35,7 @@ from arqway.workers.runners.outcome import (
     refused,
     text_of,
 )
+from arqway.workers.settings import Settings
 from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
 from arqway.workers.store.jobs import JobStore
@@ -49,16 +49,6 @@ _PROBATION_S = 30.0
 """A rescued job that has run this long probably did not kill the earlier workers, or will not do so soon."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The settings the executor uses."""
-
-    retention: Retention
-    max_rescues: int
-    unknown_kind_ms: int
-    cancel_grace_s: float
-
-
 class Executor:
     """Runs claimed jobs to completion.
 
@@ -66,8 +56,9 @@ class Executor:
         store: The store outcomes are written to.
         registry: The jobs this process knows.
         resources: ``ctx.resources`` of every job.
-        limits: Limits that do not depend on the job.
+        settings: The limits that do not depend on the job.
         queue: Submits child jobs.
+        arq_result_ms: How long ``arq:result:*`` is kept, unless the job says so itself; -1: forever.
         random: Jitters retry delays; seeded in tests.
     """
 
@@ -76,9 +67,10 @@ class Executor:
         store: JobStore,
         registry: Mapping[str, Runnable],
         resources: Any,
-        limits: Limits,
+        settings: Settings,
         *,
         queue: JobQueue,
+        arq_result_ms: int,
         random: Random | None = None,
     ) -> None:
         self.running: dict[str, Attempt] = {}
@@ -87,7 +79,8 @@ class Executor:
         self._store = store
         self._registry = registry
         self._resources = resources
-        self._limits = limits
+        self._settings = settings
+        self._retention = Retention(int(settings.retention_s * 1000), arq_result_ms)
         self._random = (random or Random()).random  # noqa: S311 - jitter, not a secret
         self._queue = queue
         self._settlements = Batcher(store.settle, size_of=Settlement.size, turns=_SETTLE_TURNS, patient=True)
@@ -100,7 +93,8 @@ class Executor:
     def start(self, claims: Sequence[Claim]) -> dict[str, asyncio.Task[None]]:
         """Start each claimed job in its own task; a job already running here simply continues."""
         loop = asyncio.get_running_loop()
-        attempts = [self._attempt(claim) for claim in claims if not self._continues(claim)]
+        running = self.running
+        attempts = [self._attempt(claim) for claim in claims if claim.id not in running or not self._continues(claim)]
         for attempt in attempts:
             self.running[attempt.claim.id] = attempt
             attempt.task = loop.create_task(self.execute(attempt))
@@ -140,22 +134,26 @@ class Executor:
 
     async def perform(self, attempt: Attempt) -> Outcome:
         """Run the job and return its outcome. Never raises."""
-        claim = attempt.claim
+        claim, settings = attempt.claim, self._settings
         if claim.cancel:
             return Cancelled()
-        if claim.rescues > self._limits.max_rescues:
+        if claim.rescues > settings.max_rescues:
             return refused("worker_lost", f"{claim.rescues} workers were lost while they ran this job.")
         if claim.left_s <= 0:
             return refused("deadline_exceeded", "The job's deadline passed before it could run.")
         if (definition := self._registry.get(claim.kind)) is None:
-            return self._unknown_kind(claim)
+            if not claim.kind:
+                return refused("invalid_payload", "The job's envelope is not the JSON that arq's fields make.")
+            if claim.claimed_ms - claim.due_ms < settings.unknown_kind_s * 1000:
+                return Parked(_PARK_MS)
+            return refused("unknown_kind", "No worker knows this kind of job.")
         try:
             payload = definition.read_envelope(claim.envelope)
         except InvalidPayload as error:
             return refused("invalid_payload", str(error), str(error.errors))
-        return await self._run(attempt, definition, payload)
+        return await self._call(attempt, definition, payload)
 
-    async def _run(self, attempt: Attempt, definition: Runnable, payload: Any) -> Outcome:
+    async def _call(self, attempt: Attempt, definition: Runnable, payload: Any) -> Outcome:
         ctx = JobContext(
             self._resources,
             job_id=attempt.claim.id,
@@ -183,28 +181,20 @@ class Executor:
             return refused("invalid_result", "The job's result cannot be written as JSON.", cause)
 
     def _attempt(self, claim: Claim) -> Attempt:
-        return Attempt(claim, self._store, self._progress, self._limits.cancel_grace_s, self._abandon, self._queue)
+        return Attempt(claim, self._store, self._progress, self._settings.cancel_grace_s, self._abandon, self._queue)
 
     def _continues(self, claim: Claim) -> bool:
-        """Return whether the job is already running here, its lease having expired while Redis was unavailable.
+        """Return whether the job is still running here, its lease having expired while Redis was unavailable.
 
         If so, its attempt takes over the claim.
         """
         attempt = self.running.get(claim.id)
-        rescued = attempt is not None and claim.rescues > attempt.claim.rescues
-        if attempt is None or attempt.abandoned or not rescued:  # not rescued: settled, but we missed the reply
-            return False
+        if attempt is None or attempt.abandoned or claim.rescues <= attempt.claim.rescues:
+            return False  # a claim that is no rescue: the job was settled, but we missed the reply
         attempt.claim = claim
         if claim.cancel:
             attempt.end(EndReason.CANCEL)
         return True
-
-    def _unknown_kind(self, claim: Claim) -> Outcome:
-        if not claim.kind:
-            return refused("invalid_payload", "The job's envelope is not the JSON that arq's fields make.")
-        if claim.claimed_ms - claim.due_ms < self._limits.unknown_kind_ms:
-            return Parked(_PARK_MS)
-        return refused("unknown_kind", "No worker knows this kind of job.")
 
     def _abandon(self, attempt: Attempt) -> None:
         """Settle a job that did not end when cancelled; whatever it writes later is fenced off."""
@@ -219,9 +209,24 @@ class Executor:
 
     def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
         """Free the slot and queue the outcome to be written."""
-        settlement = self._decide(attempt, outcome)
-        attempt.settled_as = settlement.token
-        attempt.next_state = settlement.state
+        claim = attempt.claim
+        definition = self._registry.get(claim.kind)
+        policy, retention, rest = NO_RETRY, self._retention, Rest()
+        if definition is not None:
+            policy = definition.retry
+            if definition.keep_result_ms is not None:
+                retention = retention._replace(arq_result_ms=definition.keep_result_ms)
+            if definition.keep_lease_ms:
+                rest["keep_lease"] = definition.keep_lease_ms
+            if claim.max_attempts is None:
+                rest["max_attempts"] = policy.max_attempts
+        if attempt.unwritten is not None:
+            rest["progress"] = attempt.unwritten.to_json()
+        ended_ms = claim.claimed_ms + int(attempt.elapsed_s * 1000)
+        settlement = decide(
+            claim, outcome, policy=policy, random=self._random(), retention=retention, ended_ms=ended_ms, rest=rest
+        )
+        attempt.settled_as, attempt.next_state = settlement.token, settlement.state
         self._settlements.add(settlement, partial(self._settled, attempt, outcome))
         self.observers.released(attempt)
 
@@ -230,7 +235,7 @@ class Executor:
         if isinstance(answer, asyncio.CancelledError):  # the event loop is closing
             return
         if isinstance(answer, BaseException):
-            logger.error("An outcome was refused by Redis", extra=_names(attempt), exc_info=answer)
+            logger.error("Redis refused to store an outcome", extra=_names(attempt), exc_info=answer)
             answer = "lost"
         if answer == "cancel":
             self._conclude(attempt, Cancelled())
@@ -240,35 +245,6 @@ class Executor:
             return
         if self.running.get(attempt.claim.id) is attempt:
             del self.running[attempt.claim.id]
-        self._log(attempt, outcome, answer)
-        self.observers.settled(attempt, outcome, answer)
-
-    def _decide(self, attempt: Attempt, outcome: Outcome) -> Settlement:
-        definition = self._registry.get(attempt.claim.kind)
-        settlement = decide(
-            attempt.claim,
-            outcome,
-            policy=definition.retry if definition else NO_RETRY,
-            random=self._random(),
-            retention=self._retention(definition),
-            ended_ms=attempt.claim.claimed_ms + int(attempt.elapsed_s * 1000),
-        )
-        rest = dict(settlement.rest or {})
-        if attempt.unwritten:
-            rest["progress"] = attempt.unwritten.to_json()
-        if definition and definition.keep_lease_ms:
-            rest["keep_lease"] = definition.keep_lease_ms
-        if definition and attempt.claim.max_attempts is None:
-            rest["max_attempts"] = definition.retry.max_attempts
-        return settlement._replace(rest=cast(Rest, rest)) if rest else settlement
-
-    def _retention(self, definition: Runnable | None) -> Retention:
-        retention = self._limits.retention
-        if definition is None or definition.keep_result_ms is None:
-            return retention
-        return retention._replace(arq_result_ms=definition.keep_result_ms)
-
-    def _log(self, attempt: Attempt, outcome: Outcome, answer: SettleAnswer) -> None:
         if answer == "lost":
             logger.warning("Another worker owns this job now; its outcome here is dropped", extra=_names(attempt))
         elif isinstance(outcome, Failed):
@@ -277,6 +253,7 @@ class Executor:
             logger.warning("Attempt failed", extra=extra, exc_info=cause)
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("Attempt %s", type(outcome).__name__.lower(), extra=_names(attempt))
+        self.observers.settled(attempt, outcome, answer)
 
 
 def _watch(attempts: Sequence[Attempt]) -> None:

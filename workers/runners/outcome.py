@@ -8,6 +8,7 @@ import re
 import traceback
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import inf
 from typing import NamedTuple
 
 from arqway.workers.contract import envelope, keys
@@ -66,53 +67,64 @@ class Retention(NamedTuple):
 
 
 def decide(
-    claim: Claim, outcome: Outcome, *, policy: RetryPolicy, random: float, retention: Retention, ended_ms: int
+    claim: Claim,
+    outcome: Outcome,
+    *,
+    policy: RetryPolicy,
+    random: float,
+    retention: Retention,
+    ended_ms: int,
+    rest: Rest | None = None,
 ) -> Settlement:
-    """Return the settlement for ``outcome``; ``random``, uniform in [0, 1), adds jitter to a retry's delay."""
+    """Return the settlement for ``outcome``.
 
-    def settle(
-        state: JobState, arq_value: bytes = b"", result_json: bytes = b"", rest: Rest | None = None
-    ) -> Settlement:
-        kept = _arq_result(claim, state, arq_value, ended_ms) if arq_value and retention.arq_result_ms else b""
-        keys_of = (claim.id, claim.token, claim.queue)
-        return Settlement(*keys_of, state, retention.record_ms, result_json, kept, retention.arq_result_ms, rest)
-
+    Args:
+        claim: The attempt's claim.
+        outcome: What the attempt came to.
+        policy: When a failed attempt is retried.
+        random: Uniform in [0, 1); adds jitter to a retry's delay.
+        retention: How long the record and arq's result are kept.
+        ended_ms: When the attempt ended, by the server's clock.
+        rest: What else the settlement writes.
+    """
+    rest, arq_value, result_json = rest or {}, b"", b""
     match outcome:
         case Succeeded(result_json):
-            return settle(JobState.SUCCEEDED, result_json, result_json)
+            state, arq_value = JobState.SUCCEEDED, result_json
         case Failed(failure, error):
             failure = replace(failure, fingerprint=fingerprint_of(claim.kind, failure))
             event = json.dumps({"code": failure.code, "message": failure.message})
-            rest: Rest = {"failure": failure.to_json(), "event": event}
+            rest = {**rest, "failure": failure.to_json(), "event": event}
             decision = policy.decide(error, claim.attempt, random)
-            if isinstance(decision, RetryAfter) and not _is_late(claim, ended_ms + decision.delay_ms):
-                return settle(JobState.RETRYING, rest={**rest, "delay": decision.delay_ms})
-            rest["fingerprint"] = failure.fingerprint or ""
-            return settle(JobState.FAILED, envelope.error_json(failure.code, failure.message), rest=rest)
+            late_ms = claim.deadline_ms if claim.deadline_ms is not None else inf
+            if isinstance(decision, RetryAfter) and ended_ms + decision.delay_ms < late_ms:
+                state, rest["delay"] = JobState.RETRYING, decision.delay_ms
+            else:
+                state, rest["fingerprint"] = JobState.FAILED, failure.fingerprint or ""
+                arq_value = envelope.error_json(failure.code, failure.message)
         case Cancelled():
-            return settle(JobState.CANCELLED, envelope.CANCELLED_JSON)
+            state, arq_value = JobState.CANCELLED, envelope.CANCELLED_JSON
         case Interrupted():
-            return settle(JobState.QUEUED, rest={"back": 1, "interrupts": 1})
+            state, rest = JobState.QUEUED, {**rest, "back": 1, "interrupts": 1}
         case Parked(delay_ms):
-            return settle(JobState.QUEUED, rest={"back": 1, "delay": delay_ms})
-
-
-def _is_late(claim: Claim, at_ms: int) -> bool:
-    """Return whether an attempt at ``at_ms`` would start after the job's deadline."""
-    return claim.deadline_ms is not None and at_ms >= claim.deadline_ms
-
-
-def _arq_result(claim: Claim, state: JobState, value: bytes, ended_ms: int) -> bytes:
-    return envelope.write_result(
-        job_id=claim.id,
-        kind=claim.kind,
-        queue=keys.queue(claim.queue),
-        attempt=claim.attempt,
-        success=state is JobState.SUCCEEDED,
-        value_json=value,
-        created_ms=claim.created_ms,
-        started_ms=claim.claimed_ms,
-        ended_ms=ended_ms,
+            state, rest = JobState.QUEUED, {**rest, "back": 1, "delay": delay_ms}
+    record_ms, arq_result_ms = retention
+    if arq_value and arq_result_ms:
+        arq_value = envelope.write_result(
+            job_id=claim.id,
+            kind=claim.kind,
+            queue=keys.queue(claim.queue),
+            attempt=claim.attempt,
+            success=state is JobState.SUCCEEDED,
+            value_json=arq_value,
+            created_ms=claim.created_ms,
+            started_ms=claim.claimed_ms,
+            ended_ms=ended_ms,
+        )
+    else:
+        arq_value = b""
+    return Settlement(
+        claim.id, claim.token, claim.queue, state, record_ms, result_json, arq_value, arq_result_ms, rest or None
     )
 
 

@@ -188,7 +188,7 @@ async def test_a_job_that_loses_its_workers_is_not_begun(bench: Bench) -> None:
 async def test_an_unknown_kind_is_parked_then_fails(bench: Bench) -> None:
     """The job goes back for a newer worker, at no cost of an attempt; after the limit it fails with unknown_kind."""
     definition = that(forever)
-    executor = bench.executor(unknown_kind_ms=20_000)
+    executor = bench.executor(unknown_kind_s=20)
     record = await bench.run(executor, await bench.claimed(definition))
     assert (record.state, record.attempt, record.interrupts) == (JobState.QUEUED, 0, 0)
     assert record.due_ms <= bench.now_ms
