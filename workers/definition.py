@@ -2,12 +2,13 @@
 
 import inspect
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -55,56 +56,46 @@ class InvalidResult(Exception):  # noqa: N818
     """The job returned a value that its result type cannot serialize to JSON."""
 
 
-class Runnable(Protocol):
-    """The interface a worker needs from a job, however it was defined."""
+@dataclass(frozen=True, kw_only=True)
+class Runnable(ABC):
+    """What a worker needs of a job, however it was defined.
 
-    @property
-    def kind(self) -> str:
-        """The job's stable name."""
+    Args:
+        kind: The job's stable name.
+        timeout: The hard limit of one attempt.
+        soft_timeout: Time into an attempt at which ``ctx.deadline_near`` is set.
+        retry: When failed attempts are retried.
+        keep_result_ms: How long stock arq clients can read the result; None: the worker's setting, -1: forever.
+        keep_lease_ms: How long stock arq still regards the id as running after the job has ended.
+    """
 
-    @property
-    def timeout(self) -> timedelta:
-        """The hard limit of one attempt."""
+    kind: str
+    timeout: timedelta
+    soft_timeout: timedelta | None = None
+    retry: RetryPolicy
+    keep_result_ms: int | None = None
+    keep_lease_ms: int = 0
 
-    @property
-    def soft_timeout(self) -> timedelta | None:
-        """Time into an attempt at which ``ctx.deadline_near`` is set."""
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """When failed attempts are retried."""
-
-    @property
-    def keep_result_ms(self) -> int | None:
-        """How long stock arq clients can read the result; None: the worker's setting, -1: forever."""
-
-    @property
-    def keep_lease_ms(self) -> int:
-        """How long stock arq still regards the id as running after the job has ended."""
-
+    @abstractmethod
     def read_envelope(self, envelope: bytes) -> Any:
         """Return the validated payload. Raises InvalidPayload."""
 
+    @abstractmethod
     def write_result(self, result: Any) -> bytes:
         """Return the result as JSON. Raises InvalidResult."""
 
+    @abstractmethod
     def __call__(self, ctx: "JobContext[Any]", payload: Any) -> Coroutine[Any, Any, Any]:
         """Run the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobDefinition(Generic[PayloadT, ResultT]):
+class JobDefinition(Runnable, Generic[PayloadT, ResultT]):
     """A job defined with ``@job``. Calling it runs the plain function, for example in a unit test."""
 
-    kind: str
     function: JobFunction[PayloadT, ResultT]
     queue: str
-    timeout: timedelta
-    soft_timeout: timedelta | None
-    retry: RetryPolicy
     other_queues: tuple[str, ...] = ()
-    keep_result_ms: int | None = None
-    keep_lease_ms: int = 0
 
     def __post_init__(self) -> None:
         if not _KIND.fullmatch(self.kind):
@@ -154,8 +145,11 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         """Validate a payload's JSON. Raises InvalidPayload."""
         try:
             return cast(PayloadT, self.payload.validator.validate_json(payload_json))
-        except Exception as error:
-            raise _misfit(error) from error
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False, include_context=False)
+            raise InvalidPayload(_CANNOT_FIT, problems) from error
+        except Exception as error:  # an author's own validators may raise anything
+            raise InvalidPayload(_CANNOT_FIT) from error
 
     def read_envelope(self, envelope: bytes) -> PayloadT:
         """Validate the payload in an envelope: its first argument or, from a stock producer, its keyword arguments.
@@ -165,7 +159,12 @@ class JobDefinition(Generic[PayloadT, ResultT]):
         try:
             return cast(PayloadT, self._own_envelope.validate_json(envelope)["a"][0])  # one pass for the usual form
         except Exception:  # the slow path below also reports what is wrong
-            return self.read_payload(_payload_in(envelope))
+            try:
+                fields = from_json(envelope, allow_inf_nan=False)
+                payload_json = to_json(fields["a"][0] if fields["a"] else fields["k"])
+            except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+                raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
+            return self.read_payload(payload_json)
 
     def write_payload(self, payload: PayloadT) -> bytes:
         """Return the payload as JSON. Raises InvalidPayload if the payload type could not read it back."""
@@ -187,21 +186,6 @@ class JobDefinition(Generic[PayloadT, ResultT]):
             return self.result.serializer.to_json(checked, by_alias=True, warnings="error")
         except Exception as error:
             raise InvalidResult from error
-
-
-def _misfit(error: Exception) -> InvalidPayload:
-    """Describe what does not fit, without input values. The author's own validators may raise any exception."""
-    if not isinstance(error, ValidationError):
-        return InvalidPayload(_CANNOT_FIT)
-    return InvalidPayload(_CANNOT_FIT, error.errors(include_url=False, include_input=False, include_context=False))
-
-
-def _payload_in(envelope: bytes) -> bytes:
-    try:
-        fields = from_json(envelope, allow_inf_nan=False)
-        return to_json(fields["a"][0] if fields["a"] else fields["k"])
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        raise InvalidPayload("The job's envelope is not the JSON that arq's fields make.") from None
 
 
 def _annotations(function: Callable[..., Any]) -> tuple[Any, Any]:

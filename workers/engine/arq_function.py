@@ -19,7 +19,7 @@ from arqway.workers.context import JobContext
 from arqway.workers.contract.envelope import decode, encode
 from arqway.workers.contract.errors import InvalidPayload, RetryJob
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
-from arqway.workers.definition import InvalidResult
+from arqway.workers.definition import InvalidResult, Runnable
 from arqway.workers.runners.attempt import Attempt
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -29,25 +29,15 @@ _NO_LIMIT = timedelta(days=365)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArqFunction:
-    """An arq function or cron job; implements ``workers.definition.Runnable``."""
+class ArqFunction(Runnable):
+    """An arq function or cron job."""
 
-    kind: str
     function: arq.worker.Function | CronJob
     worker_context: dict[Any, Any]
-    timeout: timedelta
-    retry: RetryPolicy
     retry_jobs: bool
-    keep_result_ms: int | None
-    soft_timeout: timedelta | None = None
     serializer: Serializer | None = None
     """Writes results, as ``deserializer`` reads arguments; set if the worker was given JSON functions of its own."""
     deserializer: Deserializer | None = None
-
-    @property
-    def keep_lease_ms(self) -> int:
-        """How long its id counts as running after it ends: a slower worker may still enqueue the same cron run."""
-        return keep_cronjob_progress * 1000 if isinstance(self.function, CronJob) else 0
 
     @classmethod
     def of(cls, function: arq.worker.Function | CronJob, worker: arq.worker.Worker) -> "ArqFunction":
@@ -55,12 +45,15 @@ class ArqFunction:
         timeout_s = worker.job_timeout_s if function.timeout_s is None else function.timeout_s
         tries = worker.max_tries if function.max_tries is None else function.max_tries
         kept_ms = None if function.keep_result_s is None else int(function.keep_result_s * 1000)
+        # a slower worker may still enqueue the same cron run after its end, so its id counts as running for a while
+        keep_lease_s = keep_cronjob_progress if isinstance(function, CronJob) else 0
         return cls(
             kind=function.name,
             function=function,
             worker_context=worker.ctx,
             timeout=timedelta(seconds=timeout_s) if timeout_s else _NO_LIMIT,
             retry=RetryPolicy(max_attempts=tries, on=(RetryJob,)) if tries > 1 else NO_RETRY,
+            keep_lease_ms=keep_lease_s * 1000,
             retry_jobs=worker.retry_jobs,
             keep_result_ms=FOREVER_MS if function.keep_result_forever else kept_ms,
             serializer=None if worker.job_serializer is encode else worker.job_serializer,
