@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         DiscardJob,
         InvalidSubmission,
         JobNotFound,
+        JobTimedOut,
         RetryJob,
         StoreUnavailable,
     )
@@ -38,6 +39,7 @@ __all__ = [
     "JobQueue",
     "JobRecord",
     "JobState",
+    "JobTimedOut",
     "LocalAttempt",
     "PendingJob",
     "Registry",
@@ -59,6 +61,7 @@ _MODULES = {
         "DiscardJob",
         "InvalidSubmission",
         "JobNotFound",
+        "JobTimedOut",
         "RetryJob",
         "StoreUnavailable",
     ),

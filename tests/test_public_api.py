@@ -20,6 +20,7 @@ DOCUMENTED = [
     "JobQueue",
     "JobRecord",
     "JobState",
+    "JobTimedOut",
     "LocalAttempt",
     "PendingJob",
     "Registry",

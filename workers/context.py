@@ -18,6 +18,7 @@ from arqway.workers.contract.errors import DuplicateJob, InvalidSubmission, Leas
 from arqway.workers.contract.keys import DEFAULT_TENANT
 from arqway.workers.contract.record import JobRecord, Progress
 from arqway.workers.contract.states import JobState
+from arqway.workers.contract.values import InvalidResult, difference, listed
 
 if TYPE_CHECKING:
     from arqway.workers.client.submission import SubmitOptions
@@ -191,14 +192,24 @@ class JobContext(Generic[ResourcesT]):
         after the call but before its result is stored, the next attempt calls again.
 
         Raises:
+            InvalidResult: The result would not read back from JSON as the same value, so it was not stored.
             LeaseLost: Another worker owns this job now; the result was not stored.
             StoreUnavailable: Redis is unavailable.
         """
-        adapter: TypeAdapter[Any] = TypeAdapter(get_type_hints(_unwrapped(call)).get("return", Any))
+        hint = get_type_hints(_unwrapped(call)).get("return", Any)
+        adapter: TypeAdapter[Any] = TypeAdapter(hint)
         kept = await self.link.read_step(name)
         if kept is None:
-            result = adapter.dump_json(await call(*args, **kwargs), by_alias=True, round_trip=True, warnings="error")
-            kept = await self.link.keep_step(name, result)
+            result = await call(*args, **kwargs)
+            try:
+                result_json = adapter.dump_json(result, by_alias=True, round_trip=True, warnings="error")
+                given = listed(result) if hint is Any else result  # without an annotation a tuple comes back as a list
+                place = difference(given, adapter.validate_json(result_json))
+            except Exception as error:
+                raise InvalidResult(f"the result of step {name!r} does not fit its annotation, {hint}") from error
+            if place is not None:
+                raise InvalidResult(f"the result{place} of step {name!r} would not read back as it was given")
+            kept = await self.link.keep_step(name, result_json)
         if kept is None:
             raise LeaseLost
         return cast(StepT, adapter.validate_json(kept))

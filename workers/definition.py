@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import ConfigurationError, InvalidPayload
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
+from arqway.workers.contract.values import InvalidResult, difference, listed
 
 if TYPE_CHECKING:
     from arqway.workers.context import JobContext
@@ -29,6 +30,8 @@ _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _CANNOT_FIT = "The payload does not fit the job's payload model."
 
 
+_EXACT = (int, str, bool, type(None))
+"""Types whose every value reads back from JSON as the same."""
 _SHAPE = ("ctx", "payload")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -50,10 +53,6 @@ class JobOptions(TypedDict, total=False):
     """No attempt starts or continues after this moment, which needs a time zone."""
     callback_url: str | None
     """The URL to notify when the job ends: ``docs/webhooks.md``."""
-
-
-class InvalidResult(Exception):  # noqa: N818
-    """The job returned a value that its result type cannot serialize to JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +102,11 @@ class JobDefinition(Runnable, Generic[PayloadT, ResultT]):
         for name in (self.queue, *self.other_queues):
             if not keys.is_queue_name(name) or (name == keys.WEBHOOK_QUEUE and self.kind != keys.WEBHOOK_KIND):
                 raise ConfigurationError(f"{name!r} cannot name a queue of jobs")
+        for name, limit in (("timeout", self.timeout), ("soft_timeout", self.soft_timeout or self.timeout)):
+            if not isinstance(limit, timedelta):
+                raise ConfigurationError(f"{self.kind}: {name}={limit!r} should be like timedelta(seconds=30)")
+        if not isinstance(self.retry, RetryPolicy):
+            raise ConfigurationError(f"{self.kind}: retry is a RetryPolicy, not {self.retry!r}")
         soft = self.timeout / 2 if self.soft_timeout is None else self.soft_timeout
         if not timedelta(0) < soft < self.timeout:
             raise ConfigurationError(f"{self.kind}: 0 < soft_timeout < timeout")
@@ -167,12 +171,13 @@ class JobDefinition(Runnable, Generic[PayloadT, ResultT]):
             return self.read_payload(payload_json)
 
     def write_payload(self, payload: PayloadT) -> bytes:
-        """Return the payload as JSON. Raises InvalidPayload if the payload type could not read it back."""
+        """Return the payload as JSON. Raises InvalidPayload if it would not read back as the same value."""
         try:
             value = self.payload.serializer.to_json(payload, by_alias=True, round_trip=True, warnings="error")
         except Exception as error:
             raise InvalidPayload("The payload cannot be written as JSON.") from error
-        self.read_payload(value)
+        if (place := difference(payload, self.read_payload(value))) is not None:
+            raise InvalidPayload(f"The payload{place} would not arrive as it was given: JSON does not keep its value.")
         return value
 
     def write_envelope(self, payload_json: bytes, now_ms: int) -> bytes:
@@ -180,12 +185,23 @@ class JobDefinition(Runnable, Generic[PayloadT, ResultT]):
         return b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (self.kind.encode(), payload_json, now_ms)
 
     def write_result(self, result: ResultT) -> bytes:
-        """Return the result as JSON. Raises InvalidResult if it does not match the result type."""
+        """Return the result as JSON. Raises InvalidResult if it is of another type, or would not read back the same."""
         try:
             checked = self.result.validator.validate_python(result)
-            return self.result.serializer.to_json(checked, by_alias=True, warnings="error")
+            value = self.result.serializer.to_json(checked, by_alias=True, warnings="error")
+            if self.result_type in _EXACT:
+                return value
+            try:
+                given = listed(checked) if self.result_type is Any else checked
+                place = difference(given, self.result.validator.validate_json(value))
+            except ValidationError:  # computed fields are not to be read
+                as_read = self.result.serializer.to_json(checked, by_alias=True, round_trip=True)
+                place = difference(checked, self.result.validator.validate_json(as_read))
         except Exception as error:
             raise InvalidResult from error
+        if place is not None:
+            raise InvalidResult(f"the result{place} would not read back as it was given: JSON does not keep its value")
+        return value
 
 
 def _annotations(function: Callable[..., Any]) -> tuple[Any, Any]:
@@ -222,6 +238,8 @@ def job(
     Raises:
         ConfigurationError: The function has a different signature, or a name is invalid.
     """
+    if not isinstance(kind, str):
+        raise ConfigurationError('@job needs the kind of the job: @job("report.generate")')
 
     def define(function: JobFunction[PayloadT, ResultT]) -> JobDefinition[PayloadT, ResultT]:
         if not inspect.iscoroutinefunction(function):

@@ -37,6 +37,8 @@ class Registry(Mapping[str, JobDefinition[Any, Any]]):
         self.open_resources = resources
         self.needs = needs
         for definition in jobs:
+            if not isinstance(definition, JobDefinition):
+                raise ConfigurationError(f"a registry lists jobs defined with @job, and {definition!r} is none")
             if definition.kind in self._jobs:
                 raise ConfigurationError(f"two jobs have the kind {definition.kind!r}")
             self._jobs[definition.kind] = definition

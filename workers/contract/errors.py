@@ -29,7 +29,7 @@
     └── LeaseLost                  another worker owns this job now (raised inside a job only)
 
     RetryJob, DiscardJob           raised inside a job to control retries
-    JobTimedOut                    passed to the retry policy when the hard time limit has passed
+    JobTimedOut                    a TimeoutError; passed to the retry policy when the hard time limit has passed
 """
 
 from collections.abc import Sequence
@@ -205,5 +205,5 @@ class DiscardJob(Exception):  # noqa: N818 - an instruction, not an error
         self.message = message
 
 
-class JobTimedOut(Exception):  # noqa: N818
+class JobTimedOut(TimeoutError):  # noqa: N818
     """The job did not finish within its time limit."""

@@ -34,8 +34,8 @@ class RetryPolicy:
 
     Args:
         max_attempts: Total number of runs, the first included; 1 means no retry.
-        on: Exception types to retry after. Required if ``max_attempts`` > 1. A timeout is a ``JobTimedOut``, so
-            ``(Exception,)`` covers it.
+        on: Exception types to retry after, also within an exception group. Required if ``max_attempts`` > 1.
+            A timeout is a ``JobTimedOut``, so ``(TimeoutError,)`` and ``(Exception,)`` cover it.
         base: The longest delay after the first attempt; doubles with each further attempt.
         cap: Upper bound of all delays.
     """
@@ -54,22 +54,31 @@ class RetryPolicy:
             raise ValueError("base and cap are not negative")
 
     def decide(self, error: BaseException, attempt: int, random: float) -> RetryAfter | GiveUp:
-        """Decide what follows the failed ``attempt`` (from 1); ``random`` is uniform in [0, 1)."""
-        if isinstance(error, DiscardJob) or attempt >= self.max_attempts:
+        """Decide what follows the failed ``attempt`` (from 1); ``random`` is uniform in [0, 1).
+
+        In an exception group a ``DiscardJob`` takes precedence, then the ``RetryJob`` with the longest delay. A group
+        of other exceptions is retried if the policy retries the group itself, or every one of them.
+        """
+        causes = causes_of(error)
+        if attempt >= self.max_attempts or any(isinstance(cause, DiscardJob) for cause in causes):
             return GiveUp()
-        if isinstance(error, RetryJob):
-            return RetryAfter(self._asked_delay_ms(error, attempt, random))
-        return RetryAfter(self.delay_ms(attempt, random)) if isinstance(error, self.on) else GiveUp()
+        delay_ms = self.delay_ms(attempt, random)
+        if asked := [cause.after for cause in causes if isinstance(cause, RetryJob)]:
+            return RetryAfter(max(delay_ms if after is None else max(0, after // _MILLISECOND) for after in asked))
+        retried = isinstance(error, self.on) or all(isinstance(cause, self.on) for cause in causes)
+        return RetryAfter(delay_ms) if retried else GiveUp()
 
     def delay_ms(self, attempt: int, random: float) -> int:
         """Return the delay after ``attempt`` (from 1), between 0 and ``cap``."""
         longest = self.base // _MILLISECOND * 2 ** min(attempt - 1, _DOUBLINGS_MAX)
         return int(random * min(self.cap // _MILLISECOND, longest))
 
-    def _asked_delay_ms(self, error: RetryJob, attempt: int, random: float) -> int:
-        if error.after is None:
-            return self.delay_ms(attempt, random)
-        return max(0, error.after // _MILLISECOND)
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return the exceptions in a group, and in the groups within it; of any other exception itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [cause for inner in error.exceptions for cause in causes_of(inner)]
 
 
 NO_RETRY = RetryPolicy()

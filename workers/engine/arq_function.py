@@ -19,7 +19,8 @@ from arqway.workers.context import JobContext
 from arqway.workers.contract.envelope import decode, encode
 from arqway.workers.contract.errors import InvalidPayload, RetryJob
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
-from arqway.workers.definition import InvalidResult, Runnable
+from arqway.workers.contract.values import InvalidResult
+from arqway.workers.definition import Runnable
 from arqway.workers.runners.attempt import Attempt
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -73,7 +74,9 @@ class ArqFunction(Runnable):
         try:
             if self.serializer is not None:
                 result = from_json(self.serializer({"r": result}))["r"]
-            return to_json(result, inf_nan_mode="null")
+            value = to_json(result, inf_nan_mode="constants")
+            from_json(value, allow_inf_nan=False)  # JSON has no NaN, and null would be another value
+            return value
         except Exception as error:
             raise InvalidResult from error
 

@@ -91,10 +91,11 @@ class Attempt:
         return self._task is task
 
     def begin(self, soft_s: float | None, hard_s: float, near: Callable[[], None]) -> None:
-        """Start the time limits. From now on ``end`` cancels the task; ``near`` is called at the soft limit."""
+        """Start the time limits, now. From now on ``end`` cancels the task; ``near`` is called at the soft limit."""
         self._task, self._near = self.task, near
-        self._deadline_s = self._claimed_s + hard_s
-        self._soft_s = self._claimed_s + soft_s if soft_s is not None else self._deadline_s
+        now_s = self._loop.time()
+        self._deadline_s = now_s + hard_s
+        self._soft_s = now_s + soft_s if soft_s is not None else self._deadline_s
         if self.reason is not None and self._task is not None:
             self._task.cancel()  # ``end`` was called between the claim and now
 

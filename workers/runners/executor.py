@@ -17,7 +17,8 @@ from arqway.workers.contract.errors import InvalidPayload
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import NO_RETRY
 from arqway.workers.contract.states import EndReason
-from arqway.workers.definition import InvalidResult, Runnable
+from arqway.workers.contract.values import InvalidResult
+from arqway.workers.definition import Runnable
 from arqway.workers.logs import bind
 from arqway.workers.runners.attempt import Attempt
 from arqway.workers.runners.observers import Observers
@@ -139,7 +140,7 @@ class Executor:
             return Cancelled()
         if claim.rescues > settings.max_rescues:
             return refused("worker_lost", f"{claim.rescues} workers were lost while they ran this job.")
-        if claim.left_s <= 0:
+        if claim.left_s <= attempt.elapsed_s:
             return refused("deadline_exceeded", "The job's deadline passed before it could run.")
         if (definition := self._registry.get(claim.kind)) is None:
             if not claim.kind:
@@ -162,7 +163,7 @@ class Executor:
             max_attempts=definition.retry.max_attempts,
             link=attempt,
         )
-        limit_s = min(definition.timeout.total_seconds(), attempt.claim.left_s)
+        limit_s = min(definition.timeout.total_seconds(), attempt.claim.left_s - attempt.elapsed_s)
         soft_s = definition.soft_timeout.total_seconds() if definition.soft_timeout else None
         attempt.begin(soft_s, limit_s, lambda: ctx.deadline_near.set())
         try:

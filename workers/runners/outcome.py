@@ -4,24 +4,24 @@ A failure has a code and a message that clients may see, and details for operato
 """
 
 import json
-import re
 import traceback
+from collections import deque
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import inf
+from pathlib import PurePath
 from typing import NamedTuple
 
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
 from arqway.workers.contract.record import Failure
-from arqway.workers.contract.retry import RetryAfter, RetryPolicy
+from arqway.workers.contract.retry import RetryAfter, RetryPolicy, causes_of
 from arqway.workers.contract.states import EndReason, JobState
 from arqway.workers.store.entries import Claim, Rest, Settlement
 
 _DETAIL_CHARS = 1_000
 _TRACEBACK_CHARS = 4_000
 _FINGERPRINT_DIGITS = 16
-_FRAME = re.compile(r'^  File ".*?([^/\\"]+)", line \d+, in (.+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def decide(
         case Succeeded(result_json):
             state, arq_value = JobState.SUCCEEDED, result_json
         case Failed(failure, error):
-            failure = replace(failure, fingerprint=fingerprint_of(claim.kind, failure))
+            failure = replace(failure, fingerprint=fingerprint_of(claim.kind, failure, error))
             event = json.dumps({"code": failure.code, "message": failure.message})
             rest = {**rest, "failure": failure.to_json(), "event": event}
             decision = policy.decide(error, claim.attempt, random)
@@ -147,19 +147,20 @@ def refused(code: str, message: str, detail: str | None = None) -> Failed:
 
 def raised(error: BaseException) -> Failed:
     """Return the outcome of a job that raised ``error`` of its own accord."""
-    if isinstance(error, DiscardJob):
-        return Failed(Failure(clean(error.code), clean(error.message)), error)
-    if isinstance(error, RetryJob) and error.code is not None:
-        detail = None if error.__cause__ is None else text_of(error.__cause__)
-        return Failed(Failure(clean(error.code), text_of(error), detail=detail), error)
-    if isinstance(error, RetryJob):
-        return Failed(Failure("retry_asked", "The job asked to be tried again.", detail=text_of(error)), error)
-    kind = type(error)
+    causes = causes_of(error)
+    if discard := next((cause for cause in causes if isinstance(cause, DiscardJob)), None):
+        return Failed(Failure(clean(discard.code), clean(discard.message)), error)
+    if retry := next((cause for cause in causes if isinstance(cause, RetryJob)), None):
+        if retry.code is None:
+            return Failed(Failure("retry_asked", "The job asked to be tried again.", detail=text_of(retry)), error)
+        detail = None if retry.__cause__ is None else text_of(retry.__cause__)
+        return Failed(Failure(clean(retry.code), text_of(retry), detail=detail), error)
+    within = f" of {', '.join(sorted({_name(cause) for cause in causes}))}" if causes != [error] else ""
     return Failed(
         Failure(
             "exception",
             "The job ended with an unexpected error.",
-            error=f"{kind.__module__}.{kind.__qualname__}",
+            error=f"{_name(error)}{within}",
             detail=text_of(error),
             traceback=clean("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]),
         ),
@@ -167,14 +168,22 @@ def raised(error: BaseException) -> Failed:
     )
 
 
-def fingerprint_of(kind: str, failure: Failure) -> str:
+def _name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+def fingerprint_of(kind: str, failure: Failure, error: BaseException) -> str:
     """Return 16 hex digits, the same for failures of one kind of job, code and class of error, from one place.
 
-    The place is the last frame's file and function, without the line, so that a change above it keeps the group whole.
-    Neither the message nor the exception's text counts: they often hold an id.
+    The place is the last frame's file and function, without the line, so that a change above it keeps the group whole;
+    an exception group comes from the places of all its exceptions. Neither the message nor the exception's text counts:
+    they often hold an id.
     """
-    frames = _FRAME.findall(failure.traceback or "")
-    parts = (kind, failure.code, failure.error or "", *(frames[-1] if frames else ()))
+    places: set[str] = set()
+    for cause in causes_of(error) if failure.traceback else ():
+        for frame, _ in deque(traceback.walk_tb(cause.__traceback__), maxlen=1):
+            places.add(f"{PurePath(frame.f_code.co_filename).name}\0{frame.f_code.co_name}")
+    parts = (kind, failure.code, failure.error or "", *sorted(places))
     return sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:_FINGERPRINT_DIGITS]
 
 

@@ -1,6 +1,7 @@
 """The executor by itself, on a real server: how attempts end by what the job does, and by its limits."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -196,3 +197,18 @@ async def test_an_unknown_kind_is_parked_then_fails(bench: Bench) -> None:
         bench.now_ms += 5_000
         record = await bench.run(executor, await bench.claim())
     assert (record.state, failure_of(record)) == (JobState.FAILED, "unknown_kind")
+
+
+async def test_a_time_limit_counts_from_the_jobs_own_begin(bench: Bench) -> None:
+    """A neighbour that blocks the loop before a job begins takes none of the job's time."""
+
+    @job("test.innocent", timeout=timedelta(seconds=0.25))
+    async def innocent(ctx: JobContext, payload: Empty) -> str:
+        return await asyncio.sleep(0.05, "done")
+
+    blocking = that(lambda: time.sleep(0.3))
+    executor = bench.executor(blocking, innocent)
+    claims = [await bench.claimed(blocking), await bench.claimed(innocent)]
+    await asyncio.wait(executor.start(claims).values())
+    ended = [await bench.settled(executor, claim.id) for claim in claims]
+    assert [record.state for record in ended] == [JobState.SUCCEEDED, JobState.SUCCEEDED]

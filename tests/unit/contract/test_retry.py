@@ -68,7 +68,7 @@ def test_a_discarded_job_is_never_tried_again(policy: RetryPolicy, attempt: int,
 @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), SystemExit(), JobTimedOut()])
 def test_an_error_that_is_not_named_is_not_retried(error: BaseException) -> None:
     """Only what ``on`` names is tried again, subclasses included."""
-    policy = RetryPolicy(max_attempts=5, on=(OSError, LookupError))
+    policy = RetryPolicy(max_attempts=5, on=(ConnectionError, LookupError))
     assert policy.decide(error, 1, 0.5) == GiveUp()
     assert isinstance(policy.decide(KeyError(), 1, 0.5), RetryAfter)
 
@@ -133,3 +133,45 @@ def test_times_are_not_negative(name: str) -> None:
     """No policy waits for less than nothing, not even by a microsecond."""
     with pytest.raises(ValueError, match="negative"):
         RetryPolicy(**{name: timedelta(microseconds=-1)})  # type: ignore[arg-type]
+
+
+def nested(errors: list[Exception], depth: int) -> ExceptionGroup:
+    """Return a group of these errors, wrapped in further groups."""
+    group = ExceptionGroup("several", errors)
+    for _ in range(depth):
+        group = ExceptionGroup("outer", [group])
+    return group
+
+
+KNOWN = RetryPolicy(max_attempts=3, on=(OSError,), base=timedelta(seconds=8))
+
+
+@given(st.lists(errors, min_size=1, max_size=4), st.integers(0, 3), luck)
+def test_a_group_is_decided_by_what_is_in_it(found: list[Exception], depth: int, random: float) -> None:
+    """The longest delay that is asked for counts; without one, all must be errors that the policy retries."""
+    decision = KNOWN.decide(nested(found, depth), 1, random)
+    alone = [KNOWN.decide(error, 1, random) for error in found]
+    asked = [each for error, each in zip(found, alone, strict=True) if isinstance(error, RetryJob)]
+    counted = asked or alone
+    if any(isinstance(each, GiveUp) for each in counted):
+        assert decision == GiveUp()
+    else:
+        assert decision == max(counted, key=lambda each: each.delay_ms if isinstance(each, RetryAfter) else 0)
+
+
+@given(st.lists(errors, max_size=3), st.integers(0, 3), luck)
+def test_a_discard_in_a_group_ends_the_job(others: list[Exception], depth: int, random: float) -> None:
+    """Whatever else the group holds."""
+    assert KNOWN.decide(nested([*others, DiscardJob("c", "m")], depth), 1, random) == GiveUp()
+
+
+def test_a_policy_may_name_the_group_itself() -> None:
+    """``on=(ExceptionGroup,)`` retries any group."""
+    policy = RetryPolicy(max_attempts=2, on=(ExceptionGroup,))
+    assert isinstance(policy.decide(nested([KeyError()], 0), 1, 0.5), RetryAfter)
+    assert policy.decide(KeyError(), 1, 0.5) == GiveUp()
+
+
+def test_a_time_limit_is_a_timeout_error() -> None:
+    """``on=(TimeoutError,)`` retries a job that ran out of time."""
+    assert isinstance(RetryPolicy(max_attempts=2, on=(TimeoutError,)).decide(JobTimedOut(), 1, 0.5), RetryAfter)

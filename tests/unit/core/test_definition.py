@@ -1,6 +1,8 @@
 """What may be a job, and how jobs are found by their kind."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -151,3 +153,25 @@ async def test_a_registry_opens_nothing_unless_told_to() -> None:
     assert Registry([]).open_resources is no_resources
     async with no_resources() as resources:
         assert resources is None
+
+
+@pytest.mark.parametrize(
+    ("make", "wanted"),
+    [
+        (lambda: job(_nothing), r'@job\("report.generate"\)'),  # type: ignore[arg-type]
+        (lambda: job("a", timeout=30)(_nothing), r"timedelta\(seconds=30\)"),  # type: ignore[arg-type]
+        (lambda: job("a", soft_timeout=1.5)(_nothing), r"timedelta\(seconds=30\)"),  # type: ignore[arg-type]
+        (lambda: job("a", retry=3)(_nothing), "RetryPolicy"),  # type: ignore[arg-type]
+        (lambda: Registry([partial(_nothing)]), "defined with @job"),  # type: ignore[list-item]
+        (lambda: Registry([_nothing]), "defined with @job"),  # type: ignore[list-item]
+    ],
+    ids=["bare", "timeout", "soft", "retry", "partial", "function"],
+)
+def test_a_wrong_definition_says_what_is_wanted(make: Callable[[], object], wanted: str) -> None:
+    """What a beginner may write by mistake is an error that shows the right form."""
+    with pytest.raises(ConfigurationError, match=wanted):
+        make()
+
+
+async def _nothing(ctx: JobContext, payload: None) -> None:
+    """Do nothing."""

@@ -1,6 +1,8 @@
 """What follows from the way an attempt ended: one write, always a legal one."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +15,17 @@ from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 from arqway.workers.contract.states import TERMINAL_STATES, JobState, may_move
-from arqway.workers.runners.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
+from arqway.workers.runners.outcome import (
+    Cancelled,
+    Failed,
+    Interrupted,
+    Outcome,
+    Parked,
+    Retention,
+    Succeeded,
+    decide,
+    raised,
+)
 from arqway.workers.store.entries import Claim, Settlement
 
 SECRET = "text of an exception"  # noqa: S105 - stands for whatever an exception may say
@@ -164,3 +176,50 @@ def test_without_a_policy_a_failure_is_final() -> None:
     failed = Failed(FAILURE, RetryJob())
     settlement = decide(claim(), failed, policy=NO_RETRY, random=0.5, retention=KEPT, ended_ms=400)
     assert settlement.state is JobState.FAILED
+
+
+def one_place(error: Exception) -> None:
+    """Raise the error here."""
+    raise error
+
+
+def other_place(error: Exception) -> None:
+    """Raise the error there."""
+    raise error
+
+
+def thrown(*errors: Exception, place: Callable[[Exception], None] = one_place) -> BaseException:
+    """Return the exception group that a task group raises for these errors."""
+
+    async def fail(error: Exception) -> None:
+        place(error)
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for error in errors:
+                tasks.create_task(fail(error))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(group())
+    return caught.value
+
+
+def test_what_is_asked_within_a_group_is_what_clients_are_told() -> None:
+    """The code of a DiscardJob or RetryJob is that of the failure, wherever in the group it is."""
+    assert raised(thrown(ValueError(), DiscardJob("no_customer", "There is none."))).failure.code == "no_customer"
+    assert raised(thrown(RetryJob("m", code="busy"), KeyError())).failure.code == "busy"
+    assert raised(thrown(RetryJob("m"))).failure.code == "retry_asked"
+
+
+def test_groups_of_different_causes_have_different_fingerprints() -> None:
+    """And groups of the same causes have the same one, in any order and with any texts."""
+    groups = [
+        thrown(ValueError("1"), KeyError("k")),
+        thrown(KeyError("j"), ValueError("2")),
+        thrown(ValueError("1")),
+        thrown(ValueError("1"), place=other_place),
+        thrown(OSError("x")),
+    ]
+    prints = [(after(raised(group), attempt=3).rest or {})["fingerprint"] for group in groups]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 4

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arqway.workers.definition import InvalidResult
+from arqway.workers.contract.values import InvalidResult
 from tests.unit.core.samples import TEXT, Order, define
 
 

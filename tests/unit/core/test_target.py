@@ -135,7 +135,7 @@ _ERRORS = {
     "(": "SyntaxError: '(' was never closed",
     "  x = 1": "IndentationError: un",
     "undefined": "NameError: name 'undefined' is not defined",
-    "from arqway import Registry; Registry([7])": "AttributeError: 'int' object has no attribute 'kind'",
+    "from arqway import Registry; Registry([7])": "a registry lists jobs defined with @job, and 7 is none",
     "raise OSError('b') from KeyError('a')": "OSError: b, from KeyError: 'a'",
     "raise ExceptionGroup('many', [ValueError(1)])": "ExceptionGroup: many (1 sub-exception)",
     "from arqway import job; job('No Kind')(len)": "",
