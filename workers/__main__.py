@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import gc
 import json
+import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +14,7 @@ from pydantic import SecretStr
 from arqway.workers.background import DutyError
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.engine.arq_settings import arq_worker, describe
+from arqway.workers.engine.threads import JobThreads
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.logs import configure_logs
 from arqway.workers.processes.lifeline import end_with_parent
@@ -24,14 +27,22 @@ except ImportError:  # not available on this platform
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 
+logger = logging.getLogger("arqway.workers")
+
+_THREADS_S = 1.0
+"""How long a worker that has stopped waits for blocking calls in threads, which nothing can end."""
+
+
 def run(arguments: Sequence[str] = ()) -> None:
     """Run a worker. Exits with 2 and a one-line message on invalid configuration, with 1 if a duty keeps failing."""
     options = _parser().parse_args(arguments)
+    code, threads = 0, None
     try:
         settings = read_settings(Settings)
         if options.lifeline is not None:
             end_with_parent(options.lifeline, within_s=settings.stop_within_s)
-        asyncio.set_event_loop(new_event_loop())
+        loop = new_event_loop()
+        asyncio.set_event_loop(loop)
         worker = _make_worker(options, settings)
         configure_logs(worker.settings.log_level, worker.settings.log_format)
         if options.describe:
@@ -40,12 +51,20 @@ def run(arguments: Sequence[str] = ()) -> None:
         gc.collect()  # imported modules are left out of later collections, which run less often: saves 2 µs a job
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
+        worker.threads = threads = JobThreads(worker.max_jobs + worker.settings.webhook_slots)
+        loop.set_default_executor(threads)
         worker.run()
     except ConfigurationError as error:
         sys.stderr.write(f"arqway worker: {error}\n")
-        sys.exit(2)
+        code = 2
     except DutyError:  # already logged, with the duty's name and the cause
-        sys.exit(1)
+        code = 1
+    if threads is not None and not threads.stopped(_THREADS_S):
+        logger.warning("Threads of jobs that have ended still run; the process ends without them")
+        logging.shutdown()
+        os._exit(code)
+    if code:
+        sys.exit(code)
 
 
 def _make_worker(options: argparse.Namespace, settings: Settings) -> JobWorker:

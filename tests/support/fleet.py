@@ -74,9 +74,9 @@ def supervised(
 
 
 @asynccontextmanager
-async def queue_at(redis_url: str) -> AsyncIterator[JobQueue]:
-    """A client of the jobs above."""
-    async with open_queue(Settings.model_validate({"redis_url": redis_url}), JOBS) as jobs:
+async def queue_at(redis_url: str, registry: Registry = JOBS) -> AsyncIterator[JobQueue]:
+    """A client of these jobs."""
+    async with open_queue(Settings.model_validate({"redis_url": redis_url}), registry) as jobs:
         yield jobs
 
 

@@ -52,6 +52,8 @@ async def duties_of(
         "aborts": partial(cancel_aborted, store, executor, look_s=look_s),
         "cron": partial(_run_cron_jobs, worker, look_s),
     }
+    if worker.threads is not None:
+        own["threads"] = worker.threads.watch
     async with AsyncExitStack() as stack:
         watch = stack.enter_context(closing(LoopWatch(executor.running)))
         vitals = Vitals(

@@ -30,6 +30,7 @@ from arqway.workers.engine.duties import duties_of
 from arqway.workers.engine.hooks import Counters, Hooks
 from arqway.workers.engine.intake import Intake
 from arqway.workers.engine.slots import Slots
+from arqway.workers.engine.threads import JobThreads
 from arqway.workers.registry import Registry
 from arqway.workers.runners.executor import Executor
 from arqway.workers.settings import Settings
@@ -56,6 +57,9 @@ class JobWorker(Worker):
         worker_id: Identifies this process in records; never reuse one. By default host, pid and a random part.
         arq_options: As for ``arq.worker.Worker``; they take precedence over ``settings``.
     """
+
+    threads: JobThreads | None = None
+    """The threads of the process, if it was started for this worker alone."""
 
     def __init__(
         self,
