@@ -44,7 +44,8 @@ class Proxy:
         self.latency_s = 0.0
         """Of each direction."""
         self.url = ""
-        self._socket = socket
+        self.socket = socket
+        """Where connections lead from now on; those that are open stay where they are."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def go_away(self) -> None:
@@ -73,7 +74,7 @@ class Proxy:
         try:
             if self.away:
                 raise ConnectionResetError
-            server_reader, server = await asyncio.open_unix_connection(str(self._socket))
+            server_reader, server = await asyncio.open_unix_connection(str(self.socket))
         except OSError:
             writer.transport.abort()
             return

@@ -158,7 +158,7 @@ class EventFeed:
                     async with self._streams.reader() as self._reader:
                         await self._hand_out(self._reader, backoff)
                 except StoreUnavailable as error:
-                    if backoff.fresh:
+                    if backoff.waits == 1:  # a single connection that breaks is replaced at once
                         logger.warning("Redis is away; listeners to events wait")
                     await self._pause(backoff, error)
                 except Exception as error:

@@ -113,15 +113,15 @@ class Intake(Observer):
                 continue
             try:
                 claimed, next_due_ms, skew_ms = await self._look(slots)
-                if not backoff.fresh:
+                if backoff.waits > 1:
                     logger.info("Redis is back")
-                    backoff.reset()
+                backoff.reset()
                 if slots.burst and not claimed and next_due_ms is None and not slots.tasks:
                     return
                 if not claimed:
                     await self._unless_stopped(self._more(slots, next_due_ms, skew_ms))
             except StoreUnavailable as error:
-                if backoff.fresh:
+                if backoff.waits == 1:  # a single connection that breaks is replaced at once
                     logger.warning("Redis is away; running jobs go on", extra={"cause": repr(error.__cause__)})
                 await self._unless_stopped(asyncio.sleep(backoff.next_s()))
 

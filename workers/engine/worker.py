@@ -34,7 +34,7 @@ from arqway.workers.engine.threads import JobThreads
 from arqway.workers.registry import Registry
 from arqway.workers.runners.executor import Executor
 from arqway.workers.settings import Settings
-from arqway.workers.store.connection import open_redis, store_errors
+from arqway.workers.store.connection import open_redis, store_errors, with_own_connections
 from arqway.workers.store.jobs import JobStore
 from arqway.workers.webhooks.delivery import open_delivery
 
@@ -162,13 +162,15 @@ class JobWorker(Worker):
 
     async def _open_pool(self) -> None:
         if self._pool is None:
-            self._pool = await create_pool(
+            pool = await create_pool(
                 self.redis_settings,
                 job_serializer=self.job_serializer,
                 job_deserializer=self.job_deserializer,
                 default_queue_name=self.queue_name,
                 expires_extra_ms=self.expires_extra_ms,
             )
+            await pool.connection_pool.disconnect()
+            self._pool = with_own_connections(pool)
         self.store = JobStore(self.pool)
         self.ctx["redis"] = self.pool
 
