@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from arqway.service.problems.answers import MEDIA_TYPE
-from arqway.service.problems.kinds import ProblemKind
-from arqway.service.problems.table import PROBLEMS
+from arqway.service.problems.table import PROBLEMS, ProblemKind
 from arqway.service.shapes.problems import Problem
 from arqway.workers.contract.errors import IdempotencyHeld, QueueFull
 from arqway.workers.contract.events import EVENT_NAMES

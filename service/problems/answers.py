@@ -18,8 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from arqway.service.problems.errors import AccessRefused, NotJson, UnsupportedMediaType
-from arqway.service.problems.kinds import TYPE_PREFIX, ProblemKind
-from arqway.service.problems.table import PROBLEMS, UNEXPECTED
+from arqway.service.problems.table import PROBLEMS, TYPE_PREFIX, UNEXPECTED, ProblemKind
 from arqway.service.shapes.problems import FieldError, ItemProblem, Problem
 from arqway.workers.contract.errors import (
     ArqwayError,

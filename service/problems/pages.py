@@ -9,8 +9,7 @@ from html import escape
 from pydantic_core import to_json
 
 from arqway.service.problems.answers import PAGES
-from arqway.service.problems.kinds import ProblemKind
-from arqway.service.problems.table import KINDS
+from arqway.service.problems.table import KINDS, ProblemKind
 from arqway.service.shapes.problems import ProblemTypeView
 
 _STYLE = """

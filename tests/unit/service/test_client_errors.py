@@ -9,8 +9,7 @@ import pytest
 from arqway.service.client import errors
 from arqway.service.client.errors import ApiError, UnexpectedAnswer, error_of, retry_after_s
 from arqway.service.problems.answers import field_errors, problem_response
-from arqway.service.problems.kinds import ProblemKind
-from arqway.service.problems.table import PROBLEMS, UNEXPECTED
+from arqway.service.problems.table import PROBLEMS, UNEXPECTED, ProblemKind
 from arqway.workers.contract.errors import InvalidPayload
 from arqway.workers.definition import job
 
