@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from arqway.service.problems.answers import MEDIA_TYPE
+from arqway.service.problems.errors import RateLimited
 from arqway.service.problems.table import PROBLEMS, ProblemKind
 from arqway.service.shapes.problems import Problem
 from arqway.workers.contract.errors import IdempotencyHeld, QueueFull
@@ -17,7 +18,7 @@ from arqway.workers.contract.events import EVENT_NAMES
 
 Responses = dict[int | str, dict[str, Any]]
 
-_PACED = frozenset({PROBLEMS[IdempotencyHeld].slug, PROBLEMS[QueueFull].slug, "rate-limited"})
+_PACED = {PROBLEMS[error].slug for error in (IdempotencyHeld, QueueFull, RateLimited)}
 """Problems whose Retry-After varies, so that it is not in the table."""
 
 
@@ -53,54 +54,40 @@ EVENT_STREAM: dict[str, Any] = {
     }
 }
 
+
+def _header(description: str, example: Any = None, **schema: Any) -> dict[str, Any]:
+    shown = {} if example is None else {"example": example}
+    return {"description": description, "schema": {"type": "string", **schema}, **shown}
+
+
 HEADERS: Mapping[str, dict[str, Any]] = {
-    "Allow": {"description": "The methods that the path supports", "schema": {"type": "string"}},
-    "Cache-Control": {"description": "Who may cache the response", "schema": {"type": "string"}},
-    "Content-Disposition": {"description": "The suggested file name", "schema": {"type": "string"}},
-    "ETag": {
-        "description": "Identifies the current version, for `If-None-Match` and `If-Match`",
-        "schema": {"type": "string", "pattern": '^(W/)?"[^"]*"$'},
-        "example": '"3-19ca9b1b47d"',
-    },
-    "Idempotency-Replayed": {
-        "description": "This is the response to the first request with this `Idempotency-Key`",
-        "schema": {"type": "string", "enum": ["true"]},
-    },
-    "Link": {
-        "description": 'The next page, `rel="next"`, or the explanation of a problem, `rel="help"`',
-        "schema": {"type": "string"},
-    },
-    "Location": {"description": "Where to read it", "schema": {"type": "string", "format": "uri-reference"}},
-    "Preference-Applied": {
-        "description": "The preference that was honoured",
-        "schema": {"type": "string"},
-        "example": "wait=10",
-    },
-    "RateLimit": {
-        "description": "How many requests the API key has left, and when it gains the next one, if it has a rate",
-        "schema": {"type": "string"},
-        "example": '"default";r=12;t=1',
-    },
-    "RateLimit-Policy": {
-        "description": "The size of the API key's bucket, and the seconds in which it refills, if it has a rate",
-        "schema": {"type": "string"},
-        "example": '"default";q=100;w=2',
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before the next request",
-        "schema": {"type": "integer", "minimum": 0},
-        "example": 1,
-    },
-    "Vary": {"description": "The request headers that the response depends on", "schema": {"type": "string"}},
-    "WWW-Authenticate": {
-        "description": "Which credentials are required, as defined by RFC 6750",
-        "schema": {"type": "string"},
-        "example": 'Bearer realm="arqway", error="insufficient_scope", scope="operate"',
-    },
-    "X-Request-ID": {
-        "description": "Identifies the request in the service's log",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-    },
+    "Allow": _header("The methods that the path supports"),
+    "Cache-Control": _header("Who may cache the response"),
+    "Content-Disposition": _header("The suggested file name"),
+    "ETag": _header(
+        "Identifies the current version, for `If-None-Match` and `If-Match`",
+        '"3-19ca9b1b47d"',
+        pattern='^(W/)?"[^"]*"$',
+    ),
+    "Idempotency-Replayed": _header(
+        "This is the response to the first request with this `Idempotency-Key`", enum=["true"]
+    ),
+    "Link": _header('The next page, `rel="next"`, or the explanation of a problem, `rel="help"`'),
+    "Location": _header("Where to read it", format="uri-reference"),
+    "Preference-Applied": _header("The preference that was honoured", "wait=10"),
+    "RateLimit": _header(
+        "How many requests the API key has left, and when it gains the next one, if it has a rate", '"default";r=12;t=1'
+    ),
+    "RateLimit-Policy": _header(
+        "The size of the API key's bucket, and the seconds in which it refills, if it has a rate", '"default";q=100;w=2'
+    ),
+    "Retry-After": _header("Seconds to wait before the next request", 1, type="integer", minimum=0),
+    "Vary": _header("The request headers that the response depends on"),
+    "WWW-Authenticate": _header(
+        "Which credentials are required, as defined by RFC 6750",
+        'Bearer realm="arqway", error="insufficient_scope", scope="operate"',
+    ),
+    "X-Request-ID": _header("Identifies the request in the service's log", pattern="^[A-Za-z0-9._-]{1,64}$"),
 }
 """The response headers, by name."""
 
@@ -113,10 +100,10 @@ SUBMITTED_HEADERS = (*ACCEPTED_HEADERS, "Preference-Applied", "Idempotency-Repla
 def problems(*errors: type[Exception]) -> Responses:
     """Return the ``responses`` of a route that may fail with these errors, and a default for any other problem."""
     by_status: dict[int, list[ProblemKind]] = {}
-    for kind in (PROBLEMS[error] for error in errors):
+    for kind in map(PROBLEMS.__getitem__, errors):
         by_status.setdefault(kind.status, []).append(kind)
-    described: Responses = {status: _describe(kinds) for status, kinds in by_status.items()}
-    return {**described, "default": {**_describe([]), "description": "Any other problem"}}
+    default = answer("Any other problem", "Link", content={MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}})
+    return {**{status: _describe(kinds) for status, kinds in by_status.items()}, "default": default}
 
 
 def answer(description: str, *names: str, **more: Any) -> dict[str, Any]:
@@ -130,10 +117,8 @@ def headers(*names: str) -> dict[str, Any]:
 
 
 def _describe(kinds: list[ProblemKind]) -> dict[str, Any]:
-    media: dict[str, Any] = {"schema": PROBLEM_SCHEMA}
-    if kinds:
-        media["examples"] = {kind.code: {"value": kind.example()} for kind in kinds}
-    paced = [kind for kind in kinds if kind.retry_after_s is not None or kind.slug in _PACED]
-    challenged = [kind for kind in kinds if kind.status in (401, 403)]
+    media = {"schema": PROBLEM_SCHEMA, "examples": {kind.code: {"value": kind.example()} for kind in kinds}}
+    paced = any(kind.retry_after_s is not None or kind.slug in _PACED for kind in kinds)
+    challenged = kinds[0].status in (401, 403)
     names = ["Link", *(["Retry-After"] if paced else []), *(["WWW-Authenticate"] if challenged else [])]
     return answer("; ".join(kind.title for kind in kinds), *names, content={MEDIA_TYPE: media})
