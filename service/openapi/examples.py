@@ -6,8 +6,11 @@ A report on customer 14048's orders succeeds. One for customer 3 fails, since th
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from arqway.service.shapes.jobs import EXAMPLE_BATCH_ID, EXAMPLE_ID
 from arqway.workers.contract.states import JobState
+from arqway.workers.definition import JobDefinition
 
 _FAILED_ID = "e91c5a70b3d2486f9a0417c28d6b35ef"
 _FINGERPRINT = "9f1c27ab54d0e386"
@@ -178,3 +181,38 @@ ANSWERS: Mapping[str, Mapping[int, Mapping[str, Any]]] = {
     "read_report": {200: {"in progress": _REPORT, "finished": _MADE_REPORT}},
 }
 """By operation id and status: example name → response body. Those of job kinds are derived from their definitions."""
+
+
+def payload_samples(job: JobDefinition[Any, Any]) -> Mapping[str, Any]:
+    """Return an example payload of this kind under a name; none if its type has no examples."""
+    found = _samples(TypeAdapter(job.payload_type).json_schema())
+    return {"payload": found[0]} if found else {}
+
+
+def job_samples(job: JobDefinition[Any, Any]) -> Mapping[int, Mapping[str, Any]]:
+    """Return example jobs of this kind, by status and name. The finished one fails if its result has no example."""
+    names = {"kind": job.kind, "queue": job.queue, "max_attempts": job.retry.max_attempts}
+    ended = {**FAILED, **names, "attempt": job.retry.max_attempts}
+    for result in _samples(TypeAdapter(job.result_type).json_schema(mode="serialization")):
+        ended = {**SUCCEEDED, **names, "result": result}
+    return {202: {"accepted": {**QUEUED, **names}}, 200: {str(ended["state"]): ended}}
+
+
+def _samples(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> list[Any]:
+    """Return one example from a JSON schema, as a whole or property by property, or none."""
+    known = schema.get("$defs", definitions or {})
+    if schema.get("examples"):
+        return [schema["examples"][0]]
+    for word in ("const", "default"):
+        if word in schema:
+            return [schema[word]]
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        others = {other: one for other, one in known.items() if other != name}  # a type may be recursive
+        return _samples(known[name], others) if name in known else []
+    if schema.get("type") == "null":
+        return [None]
+    parts = {name: found for name, part in schema.get("properties", {}).items() if (found := _samples(part, known))}
+    if "properties" not in schema or not parts.keys() >= set(schema.get("required", ())):
+        return []
+    return [{name: found[0] for name, found in parts.items()}]

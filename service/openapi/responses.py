@@ -34,25 +34,36 @@ def _written_out(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return schema
 
 
+_EVENTS = """\
+retry: 2000
+: open
+
+id: 1772357400131-0
+event: progress
+data: {"id":"0c2f7e6d9b1a4f4c8a51d3e2f6b7a890","state":"running","attempt":1,"at":"2026-03-01T09:30:00.131Z",\
+"progress":{"current":2,"total":5,"message":"Summarised"}}
+
+"""
 _PROBLEM = TypeAdapter(Problem).json_schema(mode="serialization")
 PROBLEM_SCHEMA: dict[str, Any] = _written_out(_PROBLEM, _PROBLEM["$defs"])
-EVENT_STREAM: dict[str, Any] = {
-    "text/event-stream": {
-        "schema": {
-            "description": "One event of the stream",
-            "type": "object",
-            "required": ["event", "data"],
-            "properties": {
-                "id": {"type": "string", "description": "For `Last-Event-ID`"},
-                "event": {"type": "string", "enum": sorted({*EVENT_NAMES, "batch", "gap"})},
-                "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"type": "object"}},
-            },
+
+
+def event_stream(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the ``content`` of an event stream, whose events' data has the schema ``data``."""
+    schema = {
+        "description": "One event of the stream",
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "For `Last-Event-ID`"},
+            "event": {"type": "string", "enum": sorted({*EVENT_NAMES, "batch", "gap"})},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
         },
-        "example": "retry: 2000\n: open\n\nid: 1772357400131-0\nevent: progress\n"
-        'data: {"id":"0c2f7e6d9b1a4f4c8a51d3e2f6b7a890","state":"running","attempt":1,'
-        '"at":"2026-03-01T09:30:00.131Z","progress":{"current":2,"total":5,"message":"Summarised"}}\n\n',
     }
-}
+    return {"text/event-stream": {"schema": schema, "example": _EVENTS}}
+
+
+EVENT_STREAM = event_stream({"type": "object"})
 
 
 def _header(description: str, example: Any = None, **schema: Any) -> dict[str, Any]:
