@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from arqway.service.openapi.examples import ANSWERS, REQUESTS, job_samples, payload_samples
 from arqway.service.openapi.links import BATCH_CALLBACK, CALLBACK, COMPONENTS, LINKS, SUBMISSION_LINKS, WEBHOOKS
@@ -20,8 +21,6 @@ from arqway.workers.contract.api_key import Scope
 from arqway.workers.registry import Registry
 
 _REF = "#/components/schemas/{model}"
-_UNDECLARED: tuple[Any, ...] = (Problem, JobEventView, BatchFinishedView)
-"""Schemas that no route declares as its response model."""
 _EVENT_DATA = {
     "anyOf": [
         *({"$ref": _REF.format(model=name)} for name in ("JobEventView", "JobView", "BatchView", "BatchFinishedView")),
@@ -48,8 +47,6 @@ Durable background jobs: submit a job, then poll it, wait for it, follow its eve
 """
 
 Operation = dict[str, Any]
-
-
 Scopes = Mapping[str, Scope | None]
 """The scope that each operation requires, by operation id; None for a public one."""
 
@@ -83,15 +80,9 @@ def _document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bo
         routes=app.routes,
     )
     components = document["components"]
-    _, exact = TypeAdapter.json_schemas(
-        [(job.kind, "validation", TypeAdapter(job.payload_type)) for job in registry.values()]
-    )
     _correct_bounds(document["paths"])
-    _correct_bounds(components["schemas"], exact.get("$defs"))
-    _, undeclared = TypeAdapter.json_schemas(
-        [(shape, "serialization", TypeAdapter(shape)) for shape in _UNDECLARED], ref_template=_REF
-    )
-    components["schemas"] |= undeclared["$defs"]
+    _correct_bounds(components["schemas"], _schemas("validation", (job.payload_type for job in registry.values())))
+    components["schemas"] |= _schemas("serialization", (Problem, JobEventView, BatchFinishedView))  # of no route's own
     components |= {"headers": dict(HEADERS), **COMPONENTS}
     if with_keys:
         components["securitySchemes"] = {"bearer": _BEARER}
@@ -106,6 +97,13 @@ def _document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bo
     for job in registry.values():
         _add_examples(document["paths"][f"/jobs/{job.kind}"]["post"], payload_samples(job), job_samples(job))
     return {**document, "webhooks": WEBHOOKS}
+
+
+def _schemas(mode: JsonSchemaMode, types: Iterable[Any]) -> dict[str, Any]:
+    """Return the schemas of these types and of all that they refer to, by name."""
+    inputs = [(number, mode, TypeAdapter[Any](one)) for number, one in enumerate(types)]
+    schemas: dict[str, Any] = TypeAdapter.json_schemas(inputs, ref_template=_REF)[1].get("$defs", {})
+    return schemas
 
 
 def _correct_bounds(part: Any, exact: Any = None) -> None:

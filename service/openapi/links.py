@@ -12,9 +12,9 @@ from arqway.service.openapi.examples import SUCCEEDED
 Links = Mapping[str, dict[str, Any]]
 
 
-def _links(parameter: str, source: str, **operations: tuple[str, str]) -> Links:
-    """Return links to operations, each with its description, that take ``parameter`` from the response's body."""
-    parameters = {parameter: f"$response.body#/{source}"}
+def _links(taken: Mapping[str, str], **operations: tuple[str, str]) -> Links:
+    """Return links to operations, each with its description. ``taken``: parameter → member of the response's body."""
+    parameters = {parameter: f"$response.body#/{member}" for parameter, member in taken.items()}
     return {
         name: {"operationId": operation, "parameters": parameters, "description": description}
         for name, (operation, description) in operations.items()
@@ -22,8 +22,7 @@ def _links(parameter: str, source: str, **operations: tuple[str, str]) -> Links:
 
 
 _JOB = _links(
-    "job_id",
-    "id",
+    {"job_id": "id"},
     read=("read_job", "Read its state, progress and result"),
     follow=("stream_job", "Follow its events"),
     result=("read_result", "Read only its result"),
@@ -34,16 +33,14 @@ _JOB = _links(
     retry=("retry_job", "Resubmit it, once it has finished"),
 )
 _BATCH = _links(
-    "batch_id",
-    "id",
+    {"batch_id": "id"},
     read=("read_batch", "Read its progress"),
     follow=("stream_batch", "Follow the events of its jobs"),
     cancel=("cancel_batch", "Cancel all of its jobs"),
     retry=("retry_failed", "Resubmit its failed jobs"),
 )
 _REPORT = _links(
-    "task_id",
-    "task_id",
+    {"task_id": "task_id"},
     read=("read_report", "Read its state and progress"),
     file=("download_report", "Download the PDF, once it is finished"),
 )
@@ -52,8 +49,8 @@ LINKS: Mapping[str, Mapping[str, Links]] = {
     "redeliver": {"202": _JOB},
     "submit_batch": {"202": _BATCH},
     "submit_report": {"202": _REPORT, "200": _REPORT},
-    "list_jobs": {"200": _links("cursor", "next", next=("list_jobs", "The next page"))},
-    "list_dead": {"200": _links("cursor", "next", next=("list_dead", "The next page"))},
+    "list_jobs": {"200": _links({"cursor": "next"}, next=("list_jobs", "The next page"))},
+    "list_dead": {"200": _links({"cursor": "next"}, next=("list_dead", "The next page"))},
 }
 """The links of an operation's responses, by operation id and status."""
 SUBMISSION_LINKS: Mapping[str, Links] = {"202": _JOB, "200": _JOB}
@@ -78,22 +75,17 @@ _MESSAGE = {
     },
 }
 _EXAMPLE = {"type": _TYPES[0], "timestamp": SUCCEEDED["finished_at"], "data": SUCCEEDED}
+_IN_HEADER = {"in": "header", "required": True}
+_ID = "msg_1176d035c7378396589cc5b6f857425e"
 _SIGNATURE = "v1,zdjTdKtsxynH3cAq8uIMZatbWr1un5ZPZGmZvOgTe+8="
+_SIGNED = (
+    "One or more signatures, separated by spaces: `v1,` followed by the base64 HMAC-SHA256 of "
+    "`{webhook-id}.{webhook-timestamp}.{body}`"
+)
 _HEADERS = (
-    (
-        "webhook-id",
-        "string",
-        "Identifies the end of this job; the same in every attempt",
-        "msg_1176d035c7378396589cc5b6f857425e",
-    ),
+    ("webhook-id", "string", "Identifies the end of this job; the same in every attempt", _ID),
     ("webhook-timestamp", "integer", "When it was sent, in Unix seconds", "1772357403"),
-    (
-        "webhook-signature",
-        "string",
-        "One or more signatures, separated by spaces: `v1,` followed by the base64 HMAC-SHA256 of "
-        "`{webhook-id}.{webhook-timestamp}.{body}`",
-        _SIGNATURE,
-    ),
+    ("webhook-signature", "string", _SIGNED, _SIGNATURE),
 )
 _POST = {
     "operationId": "job_ended",
@@ -103,14 +95,7 @@ _POST = {
     "once, in any order, in up to 18 attempts over a day. Verify `webhook-signature` before trusting it.",
     "security": [],
     "parameters": [
-        {
-            "name": name,
-            "in": "header",
-            "required": True,
-            "description": text,
-            "schema": {"type": kind},
-            "example": example,
-        }
+        {"name": name, **_IN_HEADER, "description": text, "schema": {"type": kind}, "example": example}
         for name, kind, text, example in _HEADERS
     ],
     "requestBody": {

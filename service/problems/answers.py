@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from arqway.service.problems.errors import NotJson, ServiceError
 from arqway.service.problems.table import PROBLEMS, TYPE_PREFIX, UNEXPECTED, ProblemKind
-from arqway.service.shapes.problems import FieldError, ItemProblem, Problem
+from arqway.service.shapes.problems import FieldError, ItemProblem
 from arqway.workers.contract import errors as jobs
 
 MEDIA_TYPE = "application/problem+json"
@@ -164,12 +164,7 @@ async def _answer_http(_: Request, error: Exception) -> Response:
 
 def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem of the type ``about:blank``, which its HTTP status explains."""
-    phrase = HTTPStatus(status).phrase
-    problem: Problem = {
-        "type": "about:blank",
-        "title": phrase,
-        "status": status,
-        "detail": detail or phrase,
-        "code": phrase.lower().replace(" ", "_").replace("-", "_"),
-    }
+    title = HTTPStatus(status).phrase
+    code = title.lower().replace(" ", "_").replace("-", "_")
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, "code": code}
     return ProblemResponse(problem, headers)

@@ -7,8 +7,6 @@ from starlette.exceptions import HTTPException
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import ArqwayError
 
-_CHALLENGE = 'Bearer realm="arqway"'
-
 
 class ServiceError(ArqwayError):
     """The request cannot be served.
@@ -108,7 +106,7 @@ class AccessRefused(ServiceError):  # noqa: N818
 class Unauthenticated(AccessRefused):
     """An API key is needed, in the header Authorization: Bearer KEY."""
 
-    challenge = _CHALLENGE
+    challenge = 'Bearer realm="arqway"'
 
     def __init__(self) -> None:
         super().__init__(headers={"WWW-Authenticate": self.challenge})
@@ -117,14 +115,14 @@ class Unauthenticated(AccessRefused):
 class InvalidToken(Unauthenticated):
     """The API key cannot be used: it is unknown, revoked or expired."""
 
-    challenge = f'{_CHALLENGE}, error="invalid_token"'
+    challenge = f'{Unauthenticated.challenge}, error="invalid_token"'
 
 
 class InsufficientScope(AccessRefused):
     """The API key does not allow this. Source of the header: RFC 6750, section 3."""
 
     def __init__(self, needed: Scope) -> None:
-        challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{needed}"'
+        challenge = f'{Unauthenticated.challenge}, error="insufficient_scope", scope="{needed}"'
         super().__init__(f"This needs an API key with the scope {needed}.", {"WWW-Authenticate": challenge})
 
 
