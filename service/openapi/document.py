@@ -82,7 +82,8 @@ def _document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bo
     components = document["components"]
     _correct_bounds(document["paths"])
     _correct_bounds(components["schemas"], _schemas("validation", (job.payload_type for job in registry.values())))
-    components["schemas"] |= _schemas("serialization", (Problem, JobEventView, BatchFinishedView))  # of no route's own
+    # no route declares these as its response model
+    components["schemas"] |= _schemas("serialization", (Problem, JobEventView, BatchFinishedView))
     components |= {"headers": dict(HEADERS), **COMPONENTS}
     if with_keys:
         components["securitySchemes"] = {"bearer": _BEARER}

@@ -67,7 +67,7 @@ class ProblemResponse(Response):
 
 def add_error_handlers(app: FastAPI) -> None:
     """Report errors outside of routes, such as an unknown path, as problems; routes report their own errors."""
-    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(HTTPException, _answer)
 
 
 def add_job_error_handlers(app: FastAPI) -> None:
@@ -77,7 +77,7 @@ def add_job_error_handlers(app: FastAPI) -> None:
     """
     for error in PROBLEMS:
         if issubclass(error, jobs.ArqwayError):
-            app.add_exception_handler(error, _answer_known)
+            app.add_exception_handler(error, _answer)
 
 
 def problem_response(
@@ -112,18 +112,11 @@ def field_errors(errors: Sequence[Mapping[str, Any]], *root: str) -> list[FieldE
     shown: list[FieldError] = []
     for error in errors[:_ERRORS_SHOWN]:
         loc = [part[:_LOC_CHARS] if isinstance(part, str) else part for part in error["loc"]]
-        shown.append({"loc": [*root, *loc], "type": error["type"], "msg": _message(error)})
+        message = str(error["msg"])
+        if error["type"] == "union_tag_invalid":  # pydantic's own message repeats the tag that was sent
+            message = f"Input tag does not match any of the expected tags: {error['ctx']['expected_tags']}"
+        shown.append({"loc": [*root, *loc], "type": error["type"], "msg": message})
     return shown
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    if error["type"] == "union_tag_invalid":  # pydantic's own message repeats the tag that was sent
-        return f"Input tag does not match any of the expected tags: {error['ctx']['expected_tags']}"
-    return str(error["msg"])
-
-
-async def _answer_known(_: Request, error: Exception) -> Response:
-    return problem_of(error)
 
 
 def problem_of(error: Exception) -> ProblemResponse:
@@ -157,9 +150,11 @@ def _invalid_request(kind: ProblemKind, errors: Sequence[Any]) -> ProblemRespons
     return problem_response(PROBLEMS[jobs.InvalidPayload], "The body does not fit.", errors=field_errors(errors))
 
 
-async def _answer_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the signature is Starlette's
-    return plain_problem(error.status_code, error.detail, error.headers)
+async def _answer(_: Request, error: Exception) -> Response:
+    """Handle an exception outside of our routes: a plain HTTPException, or an ArqwayError."""
+    if isinstance(error, HTTPException):
+        return plain_problem(error.status_code, error.detail, error.headers)
+    return problem_of(error)
 
 
 def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:

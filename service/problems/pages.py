@@ -32,9 +32,9 @@ th, td { text-align: left; padding: .45rem .75rem .45rem 0; border-bottom: 1px s
 thead th { color: var(--quiet); font-weight: 500; }
 tbody th { font-weight: 400; }
 """
-_DIGEST = b64encode(sha256(_STYLE.encode()).digest()).decode()
+_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
 PAGE_HEADERS = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'; "
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "Cache-Control": "public, max-age=3600",
     "Vary": "Accept",
