@@ -119,12 +119,7 @@ def problems(*errors: type[Exception]) -> Responses:
 
 def answer(description: str, *names: str, **more: Any) -> dict[str, Any]:
     """Return one entry of a route's ``responses``: what the status means, and which headers the response may have."""
-    return {"description": description, "headers": headers(*names), **more}
-
-
-def headers(*names: str) -> dict[str, Any]:
-    """Return the descriptions of these headers."""
-    return {name: HEADERS[name] for name in names}
+    return {"description": description, "headers": {name: HEADERS[name] for name in names}, **more}
 
 
 def _describe(kinds: list[ProblemKind]) -> dict[str, Any]:

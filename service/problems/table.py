@@ -15,8 +15,8 @@ from arqway.workers.contract import errors as jobs
 
 TYPE_PREFIX = "urn:arqway:problem:"
 
-# A row is the status, the name of the exception and the title; then the meaning and the remedy, each on a line.
-# "retry" says that the same request may succeed later; "after", when, for the header Retry-After.
+# Three lines a problem: status, exception and title; the meaning; the remedy.
+# "retry" says that the same request may succeed later; "after", in how many seconds, for the header Retry-After.
 _TABLE = """\
 400 NotJson: Body is not JSON
     The body is missing, or is not JSON in UTF-8.
@@ -173,7 +173,7 @@ class ProblemKind(NamedTuple):
     retry: bool
     """Whether the same request may succeed later."""
     retry_after_s: int | None
-    """When, if it is always the same; otherwise, the exception may say it."""
+    """Seconds until then, for ``Retry-After``; None if they are unknown, or only the exception knows them."""
 
     @property
     def uri(self) -> str:
@@ -203,9 +203,7 @@ def _read(row: str) -> tuple[str, ProblemKind]:
 
 
 _BY_NAME = dict(map(_read, re.split(r"\n(?=\d)", _TABLE.rstrip())))
-_ERRORS = {**vars(jobs), **vars(http), "InvalidRequest": RequestValidationError}
+_ERRORS: dict[str, type[Exception]] = {**vars(jobs), **vars(http), "InvalidRequest": RequestValidationError}
 UNEXPECTED = _BY_NAME["InternalError"]
-PROBLEMS: dict[type[Exception], ProblemKind] = {
-    _ERRORS[name]: kind for name, kind in _BY_NAME.items() if kind is not UNEXPECTED
-}
+PROBLEMS = {_ERRORS[name]: kind for name, kind in _BY_NAME.items() if kind is not UNEXPECTED}
 KINDS = sorted(_BY_NAME.values(), key=lambda kind: (kind.status, kind.slug))
