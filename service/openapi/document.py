@@ -1,18 +1,18 @@
 """The OpenAPI document of ``arqway api``: FastAPI's own, completed with what FastAPI cannot know."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
-from arqway.service.openapi.bounds import correct, write_whole
-from arqway.service.openapi.callbacks import BATCH_CALLBACK, CALLBACK, COMPONENTS, WEBHOOKS
-from arqway.service.openapi.examples import ANSWERS, REQUESTS
-from arqway.service.openapi.links import links_of
-from arqway.service.openapi.responses import EVENT_STREAM, HEADERS, PROBLEM_SCHEMA, headers, problems
-from arqway.service.openapi.samples import answer_samples, request_samples
+from arqway.service.openapi.examples import ANSWERS, REQUESTS, job_samples, payload_samples
+from arqway.service.openapi.links import BATCH_CALLBACK, CALLBACK, COMPONENTS, LINKS, SUBMISSION_LINKS, WEBHOOKS
+from arqway.service.openapi.responses import HEADERS, event_stream, problems
+from arqway.service.problems.answers import MEDIA_TYPE
 from arqway.service.problems.errors import InsufficientScope, RateLimited, Unauthenticated
 from arqway.service.shapes.batches import BatchFinishedView
 from arqway.service.shapes.jobs import JobEventView
@@ -21,9 +21,13 @@ from arqway.workers.contract.api_key import Scope
 from arqway.workers.registry import Registry
 
 _REF = "#/components/schemas/{model}"
-_SCHEMAS = (("Problem", Problem), ("JobEventView", JobEventView), ("BatchFinishedView", BatchFinishedView))
-"""Schemas that no route declares as its response model."""
-_EVENT_DATA = ("JobEventView", "JobView", "BatchView", "BatchFinishedView")
+_EVENT_DATA = {
+    "anyOf": [
+        *({"$ref": _REF.format(model=name)} for name in ("JobEventView", "JobView", "BatchView", "BatchFinishedView")),
+        {"type": "object", "maxProperties": 0, "description": "Data of `gap`: some events are no longer kept"},
+    ]
+}
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 
 _BEARER = {
     "type": "http",
@@ -43,8 +47,6 @@ Durable background jobs: submit a job, then poll it, wait for it, follow its eve
 """
 
 Operation = dict[str, Any]
-
-
 Scopes = Mapping[str, Scope | None]
 """The scope that each operation requires, by operation id; None for a public one."""
 
@@ -77,41 +79,49 @@ def _document(app: FastAPI, registry: Registry, scopes: Scopes, *, with_keys: bo
         tags=app.openapi_tags,
         routes=app.routes,
     )
-    write_whole(document["paths"])
-    write_whole(document["components"])
-    correct(document["components"]["schemas"], (job.payload_type for job in registry.values()))
-    _add_components(document)
-    for operation in _operations(document):
-        name = operation["operationId"]
-        needed = scopes[name]
-        _drop_nulls(operation.get("parameters", ()))
-        if needed is not None:
-            _add_admission(operation, needed.value if with_keys else None)
-        _add_common_headers(operation, public=needed is None)
-        _add_examples(operation, REQUESTS.get(name, {}), ANSWERS.get(name, {}))
-        _refer(operation)
-        for status, links in links_of(name).items():
-            operation["responses"][status]["links"] = links
-    _add_callbacks(document["paths"], registry)
-    _add_samples(document["paths"], registry)
+    components = document["components"]
+    _correct_bounds(document["paths"])
+    _correct_bounds(components["schemas"], _schemas("validation", (job.payload_type for job in registry.values())))
+    # no route declares these as its response model
+    components["schemas"] |= _schemas("serialization", (Problem, JobEventView, BatchFinishedView))
+    components |= {"headers": dict(HEADERS), **COMPONENTS}
     if with_keys:
-        document["components"]["securitySchemes"] = {"bearer": _BEARER}
+        components["securitySchemes"] = {"bearer": _BEARER}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            name = operation["operationId"]
+            _drop_nulls(operation.get("parameters", ()))
+            _add_admission(operation, scopes[name], with_keys=with_keys)
+            _refer(operation["responses"].values(), public=scopes[name] is None)
+            _add_examples(operation, REQUESTS.get(name, {}), ANSWERS.get(name, {}))
+            _add_links(operation, name)
+    for job in registry.values():
+        _add_examples(document["paths"][f"/jobs/{job.kind}"]["post"], payload_samples(job), job_samples(job))
     return {**document, "webhooks": WEBHOOKS}
 
 
-def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
-    for operations in document["paths"].values():
-        yield from operations.values()
+def _schemas(mode: JsonSchemaMode, types: Iterable[Any]) -> dict[str, Any]:
+    """Return the schemas of these types and of all that they refer to, by name."""
+    inputs = [(number, mode, TypeAdapter[Any](one)) for number, one in enumerate(types)]
+    schemas: dict[str, Any] = TypeAdapter.json_schemas(inputs, ref_template=_REF)[1].get("$defs", {})
+    return schemas
 
 
-def _add_components(document: dict[str, Any]) -> None:
-    components = document["components"]
-    schemas = components["schemas"]
-    for name, shape in _SCHEMAS:
-        schema = TypeAdapter(shape).json_schema(ref_template=_REF, mode="serialization")
-        schemas.update({**schema.pop("$defs", {}), name: schema})
-    components["headers"] = dict(HEADERS)
-    components.update(COMPONENTS)
+def _correct_bounds(part: Any, exact: Any = None) -> None:
+    """Correct the numeric bounds in ``part`` of a document, by the same part of ``exact`` if that has it.
+
+    FastAPI writes floats: 1 becomes 1.0 and, since a float holds no more than 53 bits, 2⁶³-1 becomes 2⁶³.
+    """
+    if isinstance(part, dict):
+        known = exact if isinstance(exact, dict) else {}
+        for word, value in part.items():
+            if word in _BOUNDS and isinstance(value, float) and value.is_integer():
+                part[word] = int(known.get(word, value))
+            else:
+                _correct_bounds(value, known.get(word))
+    elif isinstance(part, list):
+        for one, other in zip_longest(part, exact if isinstance(exact, list) else ()):
+            _correct_bounds(one, other)
 
 
 def _drop_nulls(parameters: Iterable[dict[str, Any]]) -> None:
@@ -127,64 +137,42 @@ def _drop_nulls(parameters: Iterable[dict[str, Any]]) -> None:
             del parameter["schema"]["default"]
 
 
-def _add_admission(operation: Operation, scope: str | None) -> None:
+def _add_admission(operation: Operation, scope: Scope | None, *, with_keys: bool) -> None:
     """Add the responses that the service may give before a route is reached."""
-    refusals = problems(RateLimited) if scope is None else problems(Unauthenticated, InsufficientScope, RateLimited)
-    for status, refusal in refusals.items():
+    if scope is None:
+        return
+    refusals = (Unauthenticated, InsufficientScope, RateLimited) if with_keys else (RateLimited,)
+    for status, refusal in problems(*refusals).items():
         operation["responses"].setdefault(str(status), refusal)
-    if scope is not None:
-        operation["security"] = [{"bearer": [scope]}]
+    if with_keys:
+        operation["security"] = [{"bearer": [scope.value]}]
 
 
-def _add_common_headers(operation: Operation, *, public: bool) -> None:
-    common = headers("X-Request-ID", *(() if public else ("RateLimit", "RateLimit-Policy")))
-    for response in operation["responses"].values():
-        response["headers"] = {**response.get("headers", {}), **common}
-
-
-def _refer(operation: Operation) -> None:
-    """Replace what many responses share with references to components."""
-    for response in operation["responses"].values():
-        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in response["headers"]}
+def _refer(responses: Iterable[dict[str, Any]], *, public: bool) -> None:
+    """Add the headers of all responses, and replace what many responses share with references to components."""
+    common = ("X-Request-ID",) if public else ("X-Request-ID", "RateLimit", "RateLimit-Policy")
+    for response in responses:
+        names = [*response.get("headers", ()), *common]
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
         content = response.get("content", {})
-        for media, described in content.items():
-            if described.get("schema") == PROBLEM_SCHEMA:
-                content[media] = {**described, "schema": {"$ref": "#/components/schemas/Problem"}}
-            elif media in EVENT_STREAM:
-                content[media] = _typed_events(described)
-
-
-def _typed_events(media: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of an event stream, with the schemas of its events' data."""
-    data = {
-        "anyOf": [
-            *({"$ref": _REF.format(model=name)} for name in _EVENT_DATA),
-            {"type": "object", "maxProperties": 0, "description": "Data of `gap`: some events are no longer kept"},
-        ]
-    }
-    properties = media["schema"]["properties"]
-    typed = {**properties, "data": {**properties["data"], "contentSchema": data}}
-    return {**media, "schema": {**media["schema"], "properties": typed}}
+        if MEDIA_TYPE in content:
+            content[MEDIA_TYPE]["schema"] = {"$ref": _REF.format(model="Problem")}
+        if "text/event-stream" in content:
+            response["content"] = event_stream(_EVENT_DATA)
 
 
 def _add_examples(operation: Operation, requests: Mapping[str, Any], answers: Mapping[int, Mapping[str, Any]]) -> None:
+    described = [(operation["responses"][str(status)], bodies) for status, bodies in answers.items()]
     if requests:
-        _illustrate(operation["requestBody"]["content"]["application/json"], requests)
-    for status, bodies in answers.items():
-        _illustrate(operation["responses"][str(status)]["content"]["application/json"], bodies)
+        described.append((operation["requestBody"], requests))
+    for body, examples in described:
+        body["content"]["application/json"]["examples"] = {name: {"value": one} for name, one in examples.items()}
 
 
-def _illustrate(media: dict[str, Any], bodies: Mapping[str, Any]) -> None:
-    media["examples"] = {name: {"value": body} for name, body in bodies.items()}
-
-
-def _add_callbacks(paths: Mapping[str, Any], registry: Registry) -> None:
-    submissions = [f"/jobs/{kind}" for kind in registry]
-    for path in [*submissions, *({"/reports"} & paths.keys())]:
-        paths[path]["post"]["callbacks"] = CALLBACK
-    paths["/jobs:batch"]["post"]["callbacks"] = BATCH_CALLBACK
-
-
-def _add_samples(paths: Mapping[str, Any], registry: Registry) -> None:
-    for job in registry.values():
-        _add_examples(paths[f"/jobs/{job.kind}"]["post"], request_samples(job), answer_samples(job))
+def _add_links(operation: Operation, name: str) -> None:
+    """Add what may follow: further requests, which are links, and the webhook of a submission, which is a callback."""
+    submits = name.startswith("submit_")
+    for status, links in LINKS.get(name, SUBMISSION_LINKS if submits else {}).items():
+        operation["responses"][status]["links"] = links
+    if submits:
+        operation["callbacks"] = BATCH_CALLBACK if name == "submit_batch" else CALLBACK

@@ -17,19 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from arqway.service.problems.errors import AccessRefused, NotJson, UnsupportedMediaType
-from arqway.service.problems.kinds import TYPE_PREFIX, ProblemKind
-from arqway.service.problems.table import PROBLEMS, UNEXPECTED
-from arqway.service.shapes.problems import FieldError, ItemProblem, Problem
-from arqway.workers.contract.errors import (
-    ArqwayError,
-    BatchRefused,
-    IdempotencyHeld,
-    InvalidPayload,
-    JobRetried,
-    NotUnique,
-    QueueFull,
-)
+from arqway.service.problems.errors import NotJson, ServiceError
+from arqway.service.problems.table import PROBLEMS, TYPE_PREFIX, UNEXPECTED, ProblemKind
+from arqway.service.shapes.problems import FieldError, ItemProblem
+from arqway.workers.contract import errors as jobs
 
 MEDIA_TYPE = "application/problem+json"
 PAGES = "/problems"
@@ -62,8 +53,7 @@ class ProblemResponse(Response):
 
     def __init__(self, problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
         super().__init__(json.dumps(problem), problem["status"], headers)
-        slug = problem["type"].removeprefix(TYPE_PREFIX)
-        self._page = PAGES if slug == problem["type"] else f"{PAGES}/{slug}"
+        self._page = f"{PAGES}/{problem['type'].partition(TYPE_PREFIX)[2]}".rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
@@ -77,7 +67,7 @@ class ProblemResponse(Response):
 
 def add_error_handlers(app: FastAPI) -> None:
     """Report errors outside of routes, such as an unknown path, as problems; routes report their own errors."""
-    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(HTTPException, _answer)
 
 
 def add_job_error_handlers(app: FastAPI) -> None:
@@ -86,24 +76,17 @@ def add_job_error_handlers(app: FastAPI) -> None:
     All other errors are left to the application. This is not done by default.
     """
     for error in PROBLEMS:
-        if issubclass(error, ArqwayError):
-            app.add_exception_handler(error, _answer_known)
+        if issubclass(error, jobs.ArqwayError):
+            app.add_exception_handler(error, _answer)
 
 
 def problem_response(
-    kind: ProblemKind,
-    detail: str,
-    *,
-    errors: Sequence[FieldError] = (),
-    headers: Mapping[str, str] | None = None,
-    more: Mapping[str, Any] | None = None,
+    kind: ProblemKind, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> ProblemResponse:
-    """Return the response for a problem of this kind; ``more`` holds members in addition to the common ones."""
-    problem = kind.problem(detail)
-    if errors:
-        problem["errors"] = list(errors)
+    """Return the response for a problem of this kind; ``members`` are added to the common ones, except empty ones."""
+    added = {name: member for name, member in members.items() if member}
     pace = {} if kind.retry_after_s is None else {"Retry-After": str(kind.retry_after_s)}
-    return ProblemResponse({**problem, **(more or {})}, {**pace, **(headers or {})})
+    return ProblemResponse({**kind.problem(detail), **added}, {**pace, **(headers or {})})
 
 
 def kind_of(error: Exception) -> ProblemKind:
@@ -114,7 +97,7 @@ def kind_of(error: Exception) -> ProblemKind:
 def item_problem(index: int, error: Exception) -> ItemProblem:
     """Return why one job of a batch was not accepted."""
     problem: ItemProblem = {"index": index, "code": kind_of(error).code, "detail": str(error)}
-    if isinstance(error, InvalidPayload) and error.errors:
+    if isinstance(error, jobs.InvalidPayload) and error.errors:
         problem["errors"] = field_errors(error.errors, "payload")
     return problem
 
@@ -126,85 +109,57 @@ def unexpected_response() -> ProblemResponse:
 
 def field_errors(errors: Sequence[Mapping[str, Any]], *root: str) -> list[FieldError]:
     """Return pydantic's errors without input values, limited to the first 20."""
-    return [
-        {"loc": [*root, *map(_short, error["loc"])], "type": error["type"], "msg": _message(error)}
-        for error in errors[:_ERRORS_SHOWN]
-    ]
-
-
-def _short(part: str | int) -> str | int:
-    return part[:_LOC_CHARS] if isinstance(part, str) else part
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    if error["type"] == "union_tag_invalid":  # pydantic's own message repeats the tag that was sent
-        return f"Input tag does not match any of the expected tags: {error['ctx']['expected_tags']}"
-    return str(error["msg"])
-
-
-async def _answer_known(_: Request, error: Exception) -> Response:
-    return problem_of(error)
+    shown: list[FieldError] = []
+    for error in errors[:_ERRORS_SHOWN]:
+        loc = [part[:_LOC_CHARS] if isinstance(part, str) else part for part in error["loc"]]
+        message = str(error["msg"])
+        if error["type"] == "union_tag_invalid":  # pydantic's own message repeats the tag that was sent
+            message = f"Input tag does not match any of the expected tags: {error['ctx']['expected_tags']}"
+        shown.append({"loc": [*root, *loc], "type": error["type"], "msg": message})
+    return shown
 
 
 def problem_of(error: Exception) -> ProblemResponse:
     """Return the response to an exception that is in the table."""
-    kind = kind_of(error)
+    kind, detail = kind_of(error), error.detail if isinstance(error, HTTPException) else str(error)
     match error:
-        case InvalidPayload(errors=[{"type": "json_invalid", "loc": ()}]):
-            return problem_response(PROBLEMS[NotJson], "The body is not JSON.")
-        case InvalidPayload():
-            return problem_response(kind, str(error), errors=field_errors(error.errors, "body"))
+        case jobs.InvalidPayload(errors=[{"type": "json_invalid", "loc": ()}]):
+            return problem_of(NotJson())
+        case jobs.InvalidPayload():
+            return problem_response(kind, detail, errors=field_errors(error.errors, "body"))
         case RequestValidationError():
-            return _invalid_request(error)
-        case HTTPException():
-            return problem_response(kind, error.detail, headers=error.headers)
-    return problem_response(kind, str(error), headers=_headers_of(error), more=_members_of(error))
-
-
-def _invalid_request(error: RequestValidationError) -> ProblemResponse:
-    """Report FastAPI's validation errors; those of a body are reported as an invalid payload."""
-    errors = error.errors()
-    if not any(one["loc"][:1] == ("body",) for one in errors):
-        return problem_response(kind_of(error), "The request does not fit.", errors=field_errors(errors))
-    if any(one["type"] == "json_invalid" for one in errors):
-        return problem_response(PROBLEMS[NotJson], "The body is not JSON.")
-    return problem_response(PROBLEMS[InvalidPayload], "The body does not fit.", errors=field_errors(errors))
-
-
-def _headers_of(error: Exception) -> Mapping[str, str]:
-    match error:
-        case UnsupportedMediaType():
-            return {"Accept": "application/json"}
-        case IdempotencyHeld() | QueueFull():
-            return {"Retry-After": str(error.retry_after_s)}
-        case AccessRefused():
-            return error.headers
-    return {}
-
-
-def _members_of(error: Exception) -> Mapping[str, Any]:
-    match error:
-        case NotUnique() | JobRetried() if error.job_id:
-            return {"job_id": error.job_id}
-        case BatchRefused():
+            return _invalid_request(kind, error.errors())
+        case HTTPException() | ServiceError():
+            return problem_response(kind, detail, headers=error.headers)
+        case jobs.IdempotencyHeld() | jobs.QueueFull():
+            return problem_response(kind, detail, headers={"Retry-After": str(error.retry_after_s)})
+        case jobs.NotUnique() | jobs.JobRetried():
+            return problem_response(kind, detail, job_id=error.job_id)
+        case jobs.BatchRefused():
             items = [item_problem(n, reason) for n, reason in enumerate(error.errors) if reason is not None]
-            return {"items": items[:_ERRORS_SHOWN]}
-    return {}
+            return problem_response(kind, detail, items=items[:_ERRORS_SHOWN])
+    return problem_response(kind, detail)
 
 
-async def _answer_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the signature is Starlette's
-    return plain_problem(error.status_code, error.detail, error.headers)
+def _invalid_request(kind: ProblemKind, errors: Sequence[Any]) -> ProblemResponse:
+    """Report FastAPI's validation errors; those of a body are reported as an invalid payload."""
+    if not any(one["loc"][:1] == ("body",) for one in errors):
+        return problem_response(kind, "The request does not fit.", errors=field_errors(errors))
+    if any(one["type"] == "json_invalid" for one in errors):
+        return problem_of(NotJson())
+    return problem_response(PROBLEMS[jobs.InvalidPayload], "The body does not fit.", errors=field_errors(errors))
+
+
+async def _answer(_: Request, error: Exception) -> Response:
+    """Handle an exception outside of our routes: a plain HTTPException, or an ArqwayError."""
+    if isinstance(error, HTTPException):
+        return plain_problem(error.status_code, error.detail, error.headers)
+    return problem_of(error)
 
 
 def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem of the type ``about:blank``, which its HTTP status explains."""
-    phrase = HTTPStatus(status).phrase
-    problem: Problem = {
-        "type": "about:blank",
-        "title": phrase,
-        "status": status,
-        "detail": detail or phrase,
-        "code": phrase.lower().replace(" ", "_").replace("-", "_"),
-    }
+    title = HTTPStatus(status).phrase
+    code = title.lower().replace(" ", "_").replace("-", "_")
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, "code": code}
     return ProblemResponse(problem, headers)

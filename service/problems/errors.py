@@ -7,11 +7,18 @@ from starlette.exceptions import HTTPException
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import ArqwayError
 
-_CHALLENGE = 'Bearer realm="arqway"'
-
 
 class ServiceError(ArqwayError):
-    """The request cannot be served."""
+    """The request cannot be served.
+
+    Args:
+        message: By default, the docstring of the class.
+        headers: Additional response headers.
+    """
+
+    def __init__(self, message: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers = headers or {}
 
 
 class NotJson(ServiceError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
@@ -20,6 +27,9 @@ class NotJson(ServiceError):  # noqa: N818 - a fact, as in arqway.workers.contra
 
 class UnsupportedMediaType(ServiceError):  # noqa: N818
     """The body must be JSON, sent with the header Content-Type: application/json."""
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Accept": "application/json"})
 
 
 class UnsupportedJson(ServiceError):  # noqa: N818
@@ -89,38 +99,30 @@ class ReportStoreUnavailable(ServiceError):  # noqa: N818
     """The store of finished reports is currently unavailable."""
 
 
-class AccessRefused(ArqwayError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
-    """The request is refused.
-
-    Args:
-        message: By default, the docstring of the class.
-        headers: Additional response headers.
-    """
-
-    def __init__(self, message: str | None = None, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.headers = headers or {}
+class AccessRefused(ServiceError):  # noqa: N818
+    """The caller may not send this request."""
 
 
 class Unauthenticated(AccessRefused):
     """An API key is needed, in the header Authorization: Bearer KEY."""
 
+    challenge = 'Bearer realm="arqway"'
+
     def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": _CHALLENGE})
+        super().__init__(headers={"WWW-Authenticate": self.challenge})
 
 
 class InvalidToken(Unauthenticated):
     """The API key cannot be used: it is unknown, revoked or expired."""
 
-    def __init__(self) -> None:
-        super(Unauthenticated, self).__init__(headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'})
+    challenge = f'{Unauthenticated.challenge}, error="invalid_token"'
 
 
 class InsufficientScope(AccessRefused):
     """The API key does not allow this. Source of the header: RFC 6750, section 3."""
 
     def __init__(self, needed: Scope) -> None:
-        challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{needed}"'
+        challenge = f'{Unauthenticated.challenge}, error="insufficient_scope", scope="{needed}"'
         super().__init__(f"This needs an API key with the scope {needed}.", {"WWW-Authenticate": challenge})
 
 

@@ -6,8 +6,7 @@ from itertools import chain
 from typing import get_type_hints
 
 from arqway.service.app import create_app
-from arqway.service.problems.kinds import TYPE_PREFIX
-from arqway.service.problems.table import PROBLEMS, UNEXPECTED
+from arqway.service.problems.table import PROBLEMS, TYPE_PREFIX, UNEXPECTED
 from arqway.service.settings import ServiceSettings
 from arqway.service.shapes.jobs import JobView
 from arqway.workers.contract import keys

@@ -10,9 +10,8 @@ import pytest
 from httpx import ASGITransport, AsyncClient, Response
 
 from arqway.service.app import create_app
-from arqway.service.problems.kinds import TYPE_PREFIX
 from arqway.service.problems.pages import markdown
-from arqway.service.problems.table import KINDS, PROBLEMS, UNEXPECTED
+from arqway.service.problems.table import KINDS, PROBLEMS, TYPE_PREFIX, UNEXPECTED
 from arqway.service.settings import ServiceSettings
 from tests.support.docs import text_of
 from tests.support.http import OpenApi, api_client, assert_problem

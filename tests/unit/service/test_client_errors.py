@@ -9,8 +9,7 @@ import pytest
 from arqway.service.client import errors
 from arqway.service.client.errors import ApiError, UnexpectedAnswer, error_of, retry_after_s
 from arqway.service.problems.answers import field_errors, problem_response
-from arqway.service.problems.kinds import ProblemKind
-from arqway.service.problems.table import PROBLEMS, UNEXPECTED
+from arqway.service.problems.table import PROBLEMS, UNEXPECTED, ProblemKind
 from arqway.workers.contract.errors import InvalidPayload
 from arqway.workers.definition import job
 
@@ -57,7 +56,7 @@ def test_the_parts_that_do_not_fit_are_told() -> None:
 def test_what_is_beside_is_told_too() -> None:
     """The job in the way, and the items of an atomic batch; a member of a later version is passed over."""
     items = [{"index": 3, "code": "unknown_kind", "detail": "No.", "new": 1}]
-    error = error_of(answer_to(PROBLEMS[InvalidPayload], more={"job_id": "j1", "items": items, "newer": {}}))
+    error = error_of(answer_to(PROBLEMS[InvalidPayload], job_id="j1", items=items, newer={"a": 1}))
     assert error.job_id == "j1"
     assert [(item["index"], item["code"]) for item in error.items] == [(3, "unknown_kind")]
 
