@@ -16,6 +16,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -45,6 +46,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if value) if isinstance(value, str) else value or ()
 
 
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 CommaSeparated = NoDecode, BeforeValidator(_split)
 QueueName = Annotated[str, AfterValidator(_own_queue_name)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
@@ -142,6 +144,16 @@ class Settings(BaseSettings):
     def served_queues(self) -> tuple[str, ...]:
         """All queues a worker claims from, including the webhook queue if there are webhook secrets."""
         return (*self.queues, keys.WEBHOOK_QUEUE) if self.webhook_secrets else self.queues
+
+    @model_validator(mode="before")
+    @classmethod
+    def _skip_service_links(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what Kubernetes sets in each pod for a Service of a name like ours: ``ARQWAY_PORT=tcp://…``.
+
+        Source: Kubernetes, "Service", section "Environment variables".
+        """
+        links = {name for name, value in given.items() if isinstance(value, str) and _SERVICE_LINK.fullmatch(value)}
+        return {name: value for name, value in given.items() if name not in links or name.lower() == "redis_url"}
 
     @field_validator("redis_url")
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from arqway.service.settings import ServiceSettings
 from arqway.workers.settings import Settings, first_problem
 
 PASSWORD = "hunter2"  # noqa: S105 - the secret that must not be seen
@@ -133,6 +134,19 @@ def test_a_value_that_cannot_be_used_names_its_variable(
         Settings()
     assert first_problem(caught.value).startswith(f"{variable}: ")
     assert "\n" not in first_problem(caught.value)
+
+
+@pytest.mark.parametrize("link", ["tcp://10.0.0.1:8000", "udp://[fd00::1]:53", "tcp://arqway:1"])
+@pytest.mark.parametrize("name", ["port", "worker_health_port", "max_jobs", "log_level"])
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, link: str
+) -> None:
+    """A Service called arqway, or arqway-worker-health, sets variables in every pod that look like ours."""
+    expected = getattr(ServiceSettings(), name)
+    monkeypatch.setenv(f"ARQWAY_{name.upper()}", link)
+    for variable in ("ARQWAY_SERVICE_HOST", "ARQWAY_PORT_8000_TCP", "ARQWAY_PORT_8000_TCP_ADDR"):
+        monkeypatch.setenv(variable, link)
+    assert getattr(ServiceSettings(), name) == expected
 
 
 @pytest.mark.parametrize(("name", "field"), Settings.model_fields.items(), ids=list(Settings.model_fields))
