@@ -90,6 +90,13 @@ class _Place:
             with suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
+    def kill(self) -> None:
+        """Kill a process that is still alive, with its own children."""
+        if self.process is not None and self.process.returncode is None:
+            logger.warning("A process did not stop in time and is killed", extra={"part": self.name})
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, SIGKILL)
+
 
 class Supervisor:
     """Runs processes that live no longer than the ``async with`` block, whatever ends it.
@@ -112,7 +119,6 @@ class Supervisor:
         self._restarts = restarts
         self._cleanups: set[asyncio.Task[None]] = set()
         self._stopping = self._hurried = False
-        self._hurried_twice = asyncio.Event()
         self._failures: asyncio.Queue[str] = asyncio.Queue()
         self._done = asyncio.Event()
 
@@ -155,12 +161,13 @@ class Supervisor:
 
     def hurry(self) -> None:
         """Ask processes that are stopping to stop at once; if called again, kill them."""
-        if self._hurried:
-            self._hurried_twice.set()
-        elif self._stopping:
-            self._hurried = True
+        if self._stopping:
             for place in self._places:
-                place.signal(SIGINT)
+                if self._hurried:
+                    place.kill()
+                else:
+                    place.signal(SIGINT)
+            self._hurried = True
 
     def _add(self, place: _Place, after: _Place | None = None) -> None:
         place.keeper = asyncio.create_task(self._keep(place, after))
@@ -247,13 +254,8 @@ class Supervisor:
         return place.farewell
 
     async def _await_end(self, place: _Place) -> None:
-        impatient = asyncio.create_task(self._hurried_twice.wait())
-        done = asyncio.FIRST_COMPLETED
-        await asyncio.wait([place.keeper, impatient], timeout=self._stop_within_s, return_when=done)
-        impatient.cancel()
-        if place.process is not None and place.process.returncode is None:
-            logger.warning("A process did not stop in time and is killed", extra={"part": place.name})
-            os.killpg(place.process.pid, SIGKILL)  # with its own children
+        await asyncio.wait([place.keeper], timeout=self._stop_within_s)
+        place.kill()
         await place.keeper
         self._places.remove(place)
 
