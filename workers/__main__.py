@@ -17,7 +17,7 @@ from arqway.workers.engine.arq_settings import arq_worker, describe
 from arqway.workers.engine.threads import JobThreads
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.logs import configure_logs
-from arqway.workers.processes.lifeline import end_with_parent
+from arqway.workers.processes.supervisor import end_with_parent
 from arqway.workers.processes.target import load_target
 from arqway.workers.settings import Settings, read_settings
 

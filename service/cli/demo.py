@@ -18,7 +18,7 @@ from arqway.service.cli.terminal import INTERRUPTED, WRONG_INPUT, CommandError, 
 from arqway.service.cli.up import READY_WITHIN_S
 from arqway.service.cli.variables import read_target
 from arqway.service.client import Job
-from arqway.workers.processes.inspection import OURS
+from arqway.workers.processes.target import OURS
 from arqway.workers.processes.workers import worker_part
 
 CUSTOMER = 14_048

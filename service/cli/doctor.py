@@ -12,7 +12,7 @@ from arqway.service.cli.terminal import FAILED, CommandError, say
 from arqway.service.cli.variables import read_settings, settings_of
 from arqway.service.settings import ServiceSettings
 from arqway.workers.contract.errors import ArqwayError, ConfigurationError, StoreUnavailable
-from arqway.workers.processes.inspection import Inspected, inspect_target
+from arqway.workers.processes.target import Inspected, inspect_target
 from arqway.workers.store.connection import open_redis, store_errors
 
 FoundT = TypeVar("FoundT")

@@ -16,7 +16,7 @@ from arqway.service.cli.terminal import WRONG_INPUT, CommandError
 from arqway.service.cli.variables import read_settings, read_target
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.logs import configure_logs
-from arqway.workers.processes.lifeline import end_with_parent
+from arqway.workers.processes.supervisor import end_with_parent
 
 if TYPE_CHECKING:
     from arqway.service.settings import ServiceSettings
@@ -68,7 +68,7 @@ def run_worker(arguments: Namespace) -> int:
 
 
 def _run_arq_worker(arguments: Namespace) -> int:
-    from arqway.workers.processes.arq_workers import arq_worker_part
+    from arqway.workers.processes.workers import arq_worker_part
 
     if arguments.target or arguments.reload:
         raise CommandError("--arq names what is run, so it goes with neither TARGET nor --reload", WRONG_INPUT)

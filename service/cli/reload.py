@@ -8,8 +8,8 @@ from pathlib import Path
 
 from arqway.service.cli.terminal import WRONG_INPUT, CommandError, warn
 from arqway.workers.contract.errors import ConfigurationError
-from arqway.workers.processes.inspection import inspect_target
 from arqway.workers.processes.supervisor import Supervisor
+from arqway.workers.processes.target import inspect_target
 
 logger = logging.getLogger("arqway.workers.supervisor")
 

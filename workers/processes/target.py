@@ -1,13 +1,16 @@
 """Loading the target of a command, ``package.module:NAME``: a registry, or an ``Arqway`` object that has one.
 
-Any error in the user's module is reported in one line: file and line first, the cause last.
+Any error in the user's module is reported in one line: file and line first, the cause last. A supervisor runs none of
+the user's code: it has a child inspect the target, which imports it as a worker would.
 """
 
+import json
+import os
+import subprocess
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
@@ -15,12 +18,20 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
+from pydantic import SecretStr
+
 from arqway.workers.contract.errors import ArqwayError, ConfigurationError
+from arqway.workers.processes.supervisor import ending
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
 
-_OURS = __name__.partition(".")[0]
+OURS = str(Settings.model_fields["jobs"].default)
+"""The target that holds our own jobs. It contains none of the user's code, so it is imported in this process."""
+_OUR_PACKAGE = __name__.partition(".")[0]
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
+_INSPECTED_WITHIN_S = 120.0
+_STDERR = 2
+"""Receives whatever the user's module prints: standard output belongs to the command."""
 _CAUSES_MAX, _TEXT_CHARS_MAX = 5, 2_000
 
 
@@ -43,15 +54,74 @@ def load_target(name: str) -> Loaded:
     """
     module_name, _, attribute = name.partition(":")
     module: ModuleType | None = None
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    finder = _FolderFinder(module_name.partition(".")[0], folder)
+    sys.meta_path.insert(0, finder)
     try:
-        with _current_folder_first(module_name.partition(".")[0]):
-            module = import_module(module_name)
-            return _read(getattr(module, attribute), name)
+        module = import_module(module_name)
+        return _read(getattr(module, attribute), name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit included: a user's module may raise anything
         place = _place_of(error, module_name)
         raise ConfigurationError(f"{place}: {_reason(error)}" if place else _unfound(error, name, module)) from error
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class Inspected(NamedTuple):
+    """What a target contains."""
+
+    kinds: list[str]
+    settings: dict[str, Any] | None
+    """The values of its own settings, secrets included; None: those of the environment apply."""
+
+
+def inspect_target(name: str) -> Inspected:
+    """Import the target in another process, and return what it contains.
+
+    Raises:
+        ConfigurationError: It cannot be loaded; the message is that of ``load_target``.
+    """
+    if name == OURS:
+        return Inspected(sorted(load_target(name).registry), None)
+    readable, writable = os.pipe()
+    with os.fdopen(readable, "rb") as answers:
+        command = [sys.executable, "-P", "-c", f"from {__name__} import describe; describe({name!r}, {writable})"]
+        options: Any = {"stdin": subprocess.DEVNULL, "stdout": _STDERR, "pass_fds": (writable,)}
+        try:
+            code = subprocess.run(command, timeout=_INSPECTED_WITHIN_S, check=False, **options).returncode
+        except subprocess.TimeoutExpired:
+            reason = f"it takes longer than {_INSPECTED_WITHIN_S:g} s"
+            raise ConfigurationError(f"{name} cannot be loaded: {reason}") from None
+        finally:
+            os.close(writable)
+        answer = answers.read() if code == 0 else b""
+    if not answer:
+        raise ConfigurationError(f"{name} cannot be loaded: the process that imported it {ending(code)}")
+    found: dict[str, Any] = json.loads(answer)
+    if "error" in found:
+        raise ConfigurationError(found["error"])
+    return Inspected(**found)
+
+
+def describe(name: str, descriptor: int) -> None:
+    """Load the target and write one JSON object to the pipe: either ``error``, or the fields of ``Inspected``.
+
+    Then exit at once, without waiting for threads that the user's module has started.
+    """
+    try:
+        registry, settings = load_target(name)
+        answer: dict[str, Any] = {"kinds": sorted(registry), "settings": None if settings is None else dict(settings)}
+    except ConfigurationError as error:
+        answer = {"error": str(error)}
+    with os.fdopen(descriptor, "w") as pipe:
+        json.dump(answer, pipe, default=lambda it: it.get_secret_value() if isinstance(it, SecretStr) else str(it))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _read(found: Any, name: str) -> Loaded:
@@ -68,33 +138,18 @@ def _read(found: Any, name: str) -> Loaded:
     return Loaded(registry, settings)
 
 
-@contextmanager
-def _current_folder_first(package: str) -> Iterator[None]:
-    """Within the block, look for ``package`` in the current folder first, and for everything else there last."""
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)
-    finder = _FolderFinder(package, folder)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-
-
-class _FolderFinder:
+class _FolderFinder(NamedTuple):
     """Finds one package or module in one folder. Implements ``importlib.abc.MetaPathFinder``."""
 
-    def __init__(self, package: str, folder: str) -> None:
-        self._package = package
-        self._folder = folder
+    package: str
+    folder: str
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._package:
+        if fullname != self.package:
             return None
-        spec = PathFinder.find_spec(fullname, [self._folder], target)
+        spec = PathFinder.find_spec(fullname, [self.folder], target)
         return spec if spec and spec.origin else None  # a folder without ``__init__.py`` is found in the usual order
 
 
@@ -109,44 +164,38 @@ def _unfound(error: BaseException, name: str, module: ModuleType | None) -> str:
         return f"{_shown(getattr(module, '__file__', None) or module_name)}: it has no {attribute}{hint}"
     if isinstance(error, ModuleNotFoundError):
         return f"{name} cannot be loaded: {_text(error)}, neither in {Path.cwd()} nor installed"
-    return f"{_source_of(module_name)}: {_reason(error)}"
+    try:  # Python could not decode the module
+        spec = find_spec(module_name)
+    except Exception:
+        spec = None
+    return f"{_shown(spec.origin) if spec and spec.origin else module_name}: {_reason(error)}"
 
 
 def _place_of(error: BaseException, module_name: str) -> str | None:
     """Return the file and line of the last call in the user's code that led to the error."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         return f"{_shown(error.filename)}, line {error.lineno or 1}"
-    calls = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if not _is_machinery(frame)]
-    package = module_name.partition(".")[0]
-    theirs = [call for call in calls if _package_of(call[0]) == package or not _is_installed(call[0])]
-    for frame, line in reversed(theirs or calls):
-        return f"{_shown(frame.f_code.co_filename)}, line {line}"
+    calls = [
+        (Path(frame.f_code.co_filename), _package_of(frame), line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if _package_of(frame) not in {_OUR_PACKAGE, "importlib"} and not frame.f_code.co_filename.startswith("<")
+    ]
+    own = module_name.partition(".")[0]
+    theirs = [
+        call
+        for call in calls
+        if call[1] == own or not any(call[0].resolve().is_relative_to(folder) for folder in _INSTALLED)
+    ]
+    for file, _, line in reversed(theirs or calls):
+        return f"{_shown(file)}, line {line}"
     return None
-
-
-def _is_machinery(frame: FrameType) -> bool:
-    file = frame.f_code.co_filename
-    return _package_of(frame) in {_OURS, "importlib"} or file.startswith("<")
-
-
-def _is_installed(frame: FrameType) -> bool:
-    return any(Path(frame.f_code.co_filename).resolve().is_relative_to(folder) for folder in _INSTALLED)
 
 
 def _package_of(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _source_of(module_name: str) -> str:
-    """Return the file of a module that Python could not decode."""
-    try:
-        spec = find_spec(module_name)
-    except Exception:
-        spec = None
-    return _shown(spec.origin) if spec and spec.origin else module_name
-
-
-def _shown(file: str) -> str:
+def _shown(file: str | Path) -> str:
     """Return a path as the user would write it: relative to the current folder if it lies below it."""
     path, here = Path(file).resolve(), Path.cwd().resolve()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

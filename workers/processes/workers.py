@@ -1,27 +1,41 @@
-"""Worker processes under a supervisor: an id for each start, and the release of a dead worker's jobs."""
+"""Worker processes under a supervisor: an id for each start, and the release of a dead worker's jobs.
+
+For a stock arq ``WorkerSettings``, a separate process reports what the supervisor must know of it: only that process
+and the workers import the user's module.
+"""
 
 import asyncio
+import json
 import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from arqway.workers.background import Backoff
-from arqway.workers.contract.errors import StoreUnavailable
+from arqway.workers.contract.errors import ConfigurationError, StoreUnavailable
+from arqway.workers.contract.keys import WEBHOOK_QUEUE, queue
 from arqway.workers.processes.embedded import EmbeddedServer
-from arqway.workers.processes.supervisor import Part, Start
+from arqway.workers.processes.supervisor import MISCONFIGURED, Part, Start, ending
 from arqway.workers.settings import Settings
-from arqway.workers.store.connection import open_redis
+from arqway.workers.store.connection import open_redis, store_errors
+from arqway.workers.store.envelopes import Envelopes
 from arqway.workers.store.workers import Fleet
 
 logger = logging.getLogger("arqway.workers.supervisor")
 
-OpenFleet = Callable[[], AbstractAsyncContextManager[Fleet]]
-
 _LOOKS_AFTER_S = (0.0, 0.25)
 """A claim that the dead worker sent may still be in flight at the first look."""
+_TRIES = 1_000_000
+"""In effect unlimited: the caller has a time limit of its own."""
+
+Connect = Callable[[], Awaitable[Any]]
+"""Returns a client for the server that holds a worker's queues."""
 
 
 def worker_part(settings: Settings, target: str, server: EmbeddedServer | None = None) -> Part:
@@ -34,29 +48,60 @@ def worker_part(settings: Settings, target: str, server: EmbeddedServer | None =
     """
     redis_url = server.url if server else settings.redis_url.get_secret_value() if settings.redis_url else ""
 
-    @asynccontextmanager
-    async def open_fleet() -> AsyncIterator[Fleet]:
-        redis = open_redis(redis_url)
-        try:
-            yield Fleet(redis)
-        finally:
-            await redis.aclose(close_connection_pool=True)
+    async def connect() -> Any:
+        return open_redis(redis_url)
 
     own = ("--redis-url", server.url) if server else ()
-    return part_of(settings, open_fleet, settings.served_queues, target, *own)
+    return _part(settings, connect, settings.served_queues, target, *own)
 
 
-def part_of(
-    settings: Settings, open_fleet: OpenFleet, queues: Sequence[str], *arguments: str, ends: bool = False
-) -> Part:
-    """Return worker processes.
+def arq_worker_part(name: str, settings: Settings, *, fail_pickled: bool) -> Part:
+    """Return the worker processes for a stock arq ``WorkerSettings``.
 
     Args:
-        settings: How many processes, and how long a lease is.
-        open_fleet: Connects to the server that holds their queues.
-        queues: The names of their queues.
-        arguments: Passed to ``python -m arqway.workers``.
-        ends: Whether they exit by themselves when their work is done.
+        name: Such as ``module.WorkerSettings``.
+        settings: How many processes, and everything that arq has no option for.
+        fail_pickled: Start although pickled jobs are waiting, each of which will fail.
+
+    Raises:
+        ConfigurationError: The settings cannot be used, or pickled jobs are waiting in their queues.
+    """
+    from arqway.workers.engine.arq_settings import ArqQueues, open_described  # the engine, which others never load
+
+    command = [sys.executable, "-P", "-m", "arqway.workers", "--arq", name, "--describe"]
+    asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if asked.returncode == MISCONFIGURED:
+        reason = asked.stderr.rstrip().rpartition("\n")[2]
+        raise ConfigurationError(reason.removeprefix("arqway worker: "))
+    if asked.returncode != 0:
+        sys.stderr.write(asked.stderr)
+        raise ConfigurationError(f"--arq {name}: a process that imported it {ending(asked.returncode)}")
+    found = ArqQueues(*json.loads(asked.stdout.rstrip().rpartition("\n")[2]))
+    if not fail_pickled:
+        asyncio.run(_refuse_pickled(found.queues, partial(open_described, found.server, tries=1)))
+    served = [*found.queues, *[WEBHOOK_QUEUE] * bool(settings.webhook_secrets)]
+    connect = partial(open_described, found.server, tries=_TRIES)
+    return _part(settings, connect, served, "--arq", name, ends=found.burst)
+
+
+async def _refuse_pickled(queues: Sequence[str], connect: Connect) -> None:
+    """Raise ConfigurationError if there are pickled jobs. If the server is away, the workers will wait for it."""
+    with suppress(StoreUnavailable):
+        with store_errors():
+            redis = await connect()
+        async with redis:
+            for name in queues:
+                if pickled := await Envelopes(redis).count_pickled(queue(name)):
+                    raise ConfigurationError(
+                        f"{pickled} of the next jobs in {queue(name)} are pickled, and would fail: convert them with "
+                        "`arqway convert --pickle`, or start with --fail-pickled (docs/from-arq.md)"
+                    )
+
+
+def _part(settings: Settings, connect: Connect, queues: Sequence[str], *arguments: str, ends: bool = False) -> Part:
+    """Return worker processes that are started with ``arguments``, on ``queues``.
+
+    ``ends`` says whether they exit by themselves when their work is done.
     """
     supervisor = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
@@ -70,8 +115,12 @@ def part_of(
 
     async def release(start: Start) -> None:
         with suppress(TimeoutError):  # by then the leases have expired
-            async with asyncio.timeout(settings.lease_s), open_fleet() as fleet:
-                await release_leases(name(start), fleet, queues, int(settings.lease_s * 1000))
+            async with asyncio.timeout(settings.lease_s):
+                redis = await connect()
+                try:
+                    await _release_leases(name(start), Fleet(redis), queues, int(settings.lease_s * 1000))
+                finally:
+                    await redis.aclose(close_connection_pool=True)
 
     return Part(
         name="worker",
@@ -83,22 +132,18 @@ def part_of(
     )
 
 
-async def release_leases(worker_id: str, fleet: Fleet, queues: Sequence[str], lease_ms: int) -> None:
+async def _release_leases(worker_id: str, fleet: Fleet, queues: Sequence[str], lease_ms: int) -> None:
     """Make the jobs of a dead worker due at once. Keeps trying while Redis is away."""
     for look_after_s in _LOOKS_AFTER_S:
         await asyncio.sleep(look_after_s)
-        await _release(fleet, worker_id, queues, lease_ms)
-
-
-async def _release(fleet: Fleet, worker_id: str, queues: Sequence[str], lease_ms: int) -> None:
-    backoff, jobs = Backoff(), 0
-    while True:
-        try:
-            for queue in queues:
-                jobs += await fleet.release(queue, worker_id, lease_ms=lease_ms)
-            await fleet.remove(worker_id)
-            break
-        except StoreUnavailable:
-            await asyncio.sleep(backoff.next_s())
-    if jobs:
-        logger.warning("The jobs of a dead worker are due again", extra={"worker": worker_id, "jobs": jobs})
+        backoff, jobs = Backoff(), 0
+        while True:
+            try:
+                for name in queues:
+                    jobs += await fleet.release(name, worker_id, lease_ms=lease_ms)
+                await fleet.remove(worker_id)
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(backoff.next_s())
+        if jobs:
+            logger.warning("The jobs of a dead worker are due again", extra={"worker": worker_id, "jobs": jobs})

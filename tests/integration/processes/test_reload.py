@@ -113,7 +113,7 @@ async def test_what_was_given_up_on_is_started_again_after_an_edit(tmp_path: Pat
     module = tmp_path / "mine.py"
     module.write_text(UNFIT)
     with supervised(tmp_path, redis_url, "--reload", jobs="mine:JOBS") as command:
-        await command.says("which no other start can mend; it is started again when a file changes")
+        await command.says("which no restart can fix; it is started again when a file changes")
         module.write_text("from tests.support.fleet import JOBS\n")
         async with fleet_at(redis_url) as workers:
             await living(workers, 1)

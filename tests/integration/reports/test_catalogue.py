@@ -4,9 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from arqway.workers.jobs.report import schema
-from arqway.workers.jobs.report.catalogue import Catalogue, CatalogueEntry
-from arqway.workers.jobs.report.database import open_database
+from arqway.workers.jobs.report.database import REPORTS, CatalogueEntry, open_database
 from tests.support.reports import sqlite_url
 
 ENTRY = CatalogueEntry(user_id=2**63 - 1, version=1, object_name="7/v1.pdf", sha256="0" * 64, bytes=10, pages=2)
@@ -14,13 +12,12 @@ ENTRY = CatalogueEntry(user_id=2**63 - 1, version=1, object_name="7/v1.pdf", sha
 
 async def test_a_recorded_report_is_found_as_it_was_recorded(tmp_path: Path) -> None:
     """A row comes back whole, its moment with a time zone, and only for its own user and version."""
-    async with open_database(sqlite_url(tmp_path / "arqway.db")) as engine:
-        catalogue = Catalogue(engine)
-        await catalogue.record(ENTRY)
+    async with open_database(sqlite_url(tmp_path / "arqway.db")) as database:
+        await database.record_report(ENTRY)
 
-        assert await catalogue.find(ENTRY.user_id, 1) == ENTRY
-        assert await catalogue.find(ENTRY.user_id, 2) is None
-        assert await catalogue.find(8, 1) is None
+        assert await database.find_report(ENTRY.user_id, 1) == ENTRY
+        assert await database.find_report(ENTRY.user_id, 2) is None
+        assert await database.find_report(8, 1) is None
 
 
 async def test_two_records_at_the_same_instant_leave_one_row_which_both_return(tmp_path: Path) -> None:
@@ -30,10 +27,10 @@ async def test_two_records_at_the_same_instant_leave_one_row_which_both_return(t
         for user_id in range(20):
             mine, theirs = replace(ENTRY, user_id=user_id, pages=1), replace(ENTRY, user_id=user_id, pages=2)
 
-            first, second = await asyncio.gather(Catalogue(one).record(mine), Catalogue(other).record(theirs))
+            first, second = await asyncio.gather(one.record_report(mine), other.record_report(theirs))
 
             assert first == second
             assert first in (mine, theirs)
-        async with one.connect() as connection:
-            rows = (await connection.execute(select(func.count()).select_from(schema.reports))).scalar_one()
+        async with one.engine.connect() as connection:
+            rows = (await connection.execute(select(func.count()).select_from(REPORTS))).scalar_one()
     assert rows == 20

@@ -10,11 +10,15 @@ from sqlalchemy import func, select
 from arqway import DiscardJob, JobContext
 from arqway.workers.context import LocalAttempt
 from arqway.workers.jobs import JOBS
-from arqway.workers.jobs.report import schema
 from arqway.workers.jobs.report.content import REPORT_VERSION
-from arqway.workers.jobs.report.database import open_database
-from arqway.workers.jobs.report.generate import Report, ReportRequest, generate_report
-from arqway.workers.jobs.report.resources import ReportResources, open_report_resources
+from arqway.workers.jobs.report.database import ORDERS, REPORTS, open_database
+from arqway.workers.jobs.report.generate import (
+    Report,
+    ReportRequest,
+    ReportResources,
+    generate_report,
+    open_report_resources,
+)
 from arqway.workers.jobs.report.settings import TransientFailure
 from tests.support.reports import make_loaded_database, open_resources, sqlite_url
 from tests.support.waiting import wait_until
@@ -49,8 +53,8 @@ async def read_file(resources: ReportResources, report: Report) -> bytes:
 
 async def count_reports(resources: ReportResources) -> int:
     """Return how many rows the catalogue has."""
-    async with resources.catalogue.engine.connect() as connection:
-        return (await connection.execute(select(func.count()).select_from(schema.reports))).scalar_one()
+    async with resources.database.engine.connect() as connection:
+        return (await connection.execute(select(func.count()).select_from(REPORTS))).scalar_one()
 
 
 async def test_a_report_is_made_stored_and_described(resources: ReportResources) -> None:
@@ -198,7 +202,10 @@ async def test_resources_open_from_the_environment_alone(tmp_path: Path, monkeyp
     """With ARQWAY_HOME set and nothing else, resources open, load the data set, and close."""
     monkeypatch.setenv("ARQWAY_HOME", str(tmp_path / "fresh"))
     async with open_report_resources() as resources:
-        assert len(await resources.orders.of_customer(14048)) == 217
+        assert len(await resources.database.orders_of(14048)) == 217
 
-    async with open_database(sqlite_url(tmp_path / "fresh" / "arqway.db")) as engine, engine.connect() as connection:
-        assert (await connection.execute(select(func.count()).select_from(schema.orders))).scalar_one() == 69_659
+    async with (
+        open_database(sqlite_url(tmp_path / "fresh" / "arqway.db")) as database,
+        database.engine.connect() as connection,
+    ):
+        assert (await connection.execute(select(func.count()).select_from(ORDERS))).scalar_one() == 69_659

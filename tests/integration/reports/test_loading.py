@@ -4,19 +4,16 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from arqway.workers.jobs.report import schema
-from arqway.workers.jobs.report.database import open_database
-from arqway.workers.jobs.report.orders import OrderBook
+from arqway.workers.jobs.report.database import ORDERS, open_database
 from tests.support.reports import sqlite_url
 
 LOAD = """
 import asyncio, sys
 from arqway.workers.jobs.report.database import open_database
-from arqway.workers.jobs.report.orders import OrderBook
 
 async def load():
-    async with open_database(sys.argv[1]) as engine:
-        print(await OrderBook(engine).load())
+    async with open_database(sys.argv[1]) as database:
+        print(await database.load_orders())
 
 asyncio.run(load())
 """
@@ -24,14 +21,14 @@ asyncio.run(load())
 
 async def count_orders(url: str) -> int:
     """Return how many orders the database holds."""
-    async with open_database(url) as engine, engine.connect() as connection:
-        return (await connection.execute(select(func.count()).select_from(schema.orders))).scalar_one()
+    async with open_database(url) as database, database.engine.connect() as connection:
+        return (await connection.execute(select(func.count()).select_from(ORDERS))).scalar_one()
 
 
 async def load(url: str) -> bool:
     """Load the data set with an engine of its own, and tell whether this call did it."""
-    async with open_database(url) as engine:
-        return await OrderBook(engine).load()
+    async with open_database(url) as database:
+        return await database.load_orders()
 
 
 async def test_two_loaders_at_once_load_the_data_set_once(tmp_path: Path) -> None:

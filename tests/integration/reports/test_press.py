@@ -8,8 +8,8 @@ import pytest
 import uvloop
 
 from arqway.workers.jobs.report.charts import draw_charts
-from arqway.workers.jobs.report.document import typeset
 from arqway.workers.jobs.report.press import Press, TypesettingFailed
+from arqway.workers.jobs.report.printer import typeset
 from tests.support.reports import compose_from, make_loaded_database
 from tests.support.waiting import wait_until
 
@@ -37,11 +37,11 @@ async def test_the_press_makes_what_this_process_would_make(content: dict[str, A
     """Charts and PDF that come through the pipe are those of the functions themselves; one process does both."""
     async with Press(1) as press:
         charts = await press.draw_charts(content)
-        report = await press.typeset(content, charts)
+        printed = await press.typeset(content, charts)
         process_ids = press.process_ids
 
     assert charts == draw_charts(content)
-    assert (report.pdf, report.pages) == typeset(content, charts)
+    assert printed == typeset(content, charts)
     assert len(process_ids) == 1
     assert not any(map(is_alive, process_ids))
 

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from arqway import Registry
 from arqway.service.settings import ServiceSettings, service_settings
 from arqway.workers.contract.errors import ConfigurationError
-from arqway.workers.processes.inspection import inspect_target
-from arqway.workers.processes.target import load_target
+from arqway.workers.processes.target import inspect_target, load_target
 from arqway.workers.settings import Settings
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import pytest
 from pypdf import PdfReader
 
 from arqway.workers.jobs.report.charts import draw_charts
-from arqway.workers.jobs.report.document import typeset
+from arqway.workers.jobs.report.printer import typeset
 from tests.support.reports import compose_from
 
 HEADER = ("No.", "Date", "Days since previous", "CDs", "Amount, USD", "Running total, USD")

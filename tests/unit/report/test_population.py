@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arqway.workers.jobs.report.database import open_database
-from arqway.workers.jobs.report.population import read_population
 from tests.support.reports import FIRST, LAST, make_population, sqlite_url
 
 customers = st.lists(st.tuples(st.integers(1, 300), st.integers(0, 2_000_000)), min_size=1, max_size=60)
@@ -34,8 +33,8 @@ def test_the_histogram_holds_every_customer_once(each: list[tuple[int, int]]) ->
 
 async def test_the_data_set_has_the_figures_that_its_authors_published(loaded_database: Path) -> None:
     """All 23,570 customers are counted over the full period, with the mean of 3 orders for $106 known of this data."""
-    async with open_database(sqlite_url(loaded_database)) as engine:
-        population = await read_population(engine)
+    async with open_database(sqlite_url(loaded_database)) as database:
+        population = await database.read_population()
 
     assert (population.customers, population.first, population.last) == (23_570, FIRST, LAST)
     assert (population.orders.mean, population.orders.median) == (Decimal("2.96"), Decimal(1))

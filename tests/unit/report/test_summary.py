@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arqway.workers.jobs.report.summary import Gaps, Month, Order, by_month, measure_gaps, months_between, summarise
+from arqway.workers.jobs.report.figures import Gaps, Month, Order, by_month, measure_gaps, months_between, summarise
 from tests.support.reports import FIRST, LAST, make_order, make_population
 
 EVERYBODY = make_population((1, 1000), (1, 1000), (2, 5000), (3, 9999), (1, 0))
@@ -30,7 +30,7 @@ def test_the_figures_of_a_small_history_are_those_worked_out_by_hand() -> None:
     assert (summary.orders, summary.cds, summary.total, summary.average) == (3, 7, Decimal("50.01"), Decimal("16.67"))
     assert (summary.first, summary.last) == (date(1997, 1, 5), date(1997, 3, 16))
     assert summary.gaps == Gaps(median_days=35, mean_days=35, longest_days=60)
-    assert (summary.standing.rank, summary.standing.share_below) == (2, 0.8)
+    assert (summary.rank, summary.share_below) == (2, 0.8)
     assert summary.months[:3] == (
         Month(date(1997, 1, 1), 2, Decimal("30.00")),
         Month(date(1997, 2, 1), 0, Decimal(0)),

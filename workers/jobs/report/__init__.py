@@ -1,5 +1,5 @@
 """The report job: one customer's orders, summarised, charted, typeset as a PDF and stored once.
 
-Read ``generate.py`` first. It and ``resources.py`` import nothing heavy, so that the HTTP service can use the payload
-and result models without a database driver, matplotlib or typst.
+Read ``generate.py`` first. It imports nothing heavy, so that the HTTP service can use the payload and result models
+without a database driver, matplotlib or typst.
 """

@@ -46,12 +46,11 @@ DOCUMENT_FONT = "Libertinus Serif"
 
 def draw_charts(content: dict[str, Any]) -> dict[str, str]:
     """Draw the ``monthly`` and ``standing`` charts, both lower if the first page also lists the orders."""
-    heights_cm = (4.2, 3.5) if content["compact"] else (6.7, 5.3)
-    data = content["charts"]
+    months_cm, standing_cm = (4.2, 3.5) if content["compact"] else (6.7, 5.3)
     with mpl.rc_context(STYLE):
         return {
-            "monthly": _svg(_draw_months(data["months"], heights_cm[0])),
-            "standing": _svg(_draw_standing(data, heights_cm[1])),
+            "monthly": _svg(_draw_months(content["charts"]["months"], months_cm)),
+            "standing": _svg(_draw_standing(content["charts"], standing_cm)),
         }
 
 
@@ -72,71 +71,52 @@ def _svg(figure: Figure) -> str:
 
 def _draw_months(months: list[tuple[str, float, int]], height_cm: float) -> Figure:
     figure, spend = _figure(height_cm, bottom_cm=0.95, right_cm=0.6)
-    days, amounts, orders = zip(*months, strict=True)
-    places = range(len(days))
-    spend.bar(places, amounts, width=0.66, color=BLUE)
-    _label_months(spend, [date.fromisoformat(day) for day in days])
-    spend.set_xlim(-0.6, len(days) - 0.4)
+    isodates, amounts, orders = zip(*months, strict=True)
+    spend.bar(range(len(months)), amounts, width=0.66, color=BLUE)
+    days = [date.fromisoformat(day) for day in isodates]
+    spend.set_xticks(range(len(months)), [MONTHS[day.month - 1][:3] for day in days])
+    for place, day in enumerate(days):
+        if place == 0 or day.month == 1:
+            spend.annotate(str(day.year), (place, 0), (0, -23), textcoords="offset points", color=MUTED, ha="center")
+    spend.set_xlim(-0.6, len(months) - 0.4)
     spend.grid(axis="y")
     spend.set_ylim(0, max(*amounts, 10) * 1.08)
     spend.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     spend.yaxis.set_major_formatter(FuncFormatter(_dollars))
-    _draw_order_counts(spend, orders)
-    return figure
-
-
-def _draw_order_counts(spend: Axes, orders: tuple[int, ...]) -> None:
     counts = spend.twinx()
     counts.plot(orders, color=AMBER, linewidth=1.3, marker="o", markersize=3.4, markerfacecolor="white", clip_on=False)
     counts.set_ylim(0, max(*orders, 2) * 1.08)
     counts.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     counts.tick_params(axis="y", labelcolor=AMBER)
+    return figure
 
 
 def _draw_standing(data: dict[str, Any], height_cm: float) -> Figure:
     figure, axes = _figure(height_cm, bottom_cm=0.6, right_cm=0.05)
-    histogram = data["histogram"]
-    lows, highs, counts = zip(*histogram, strict=True)
-    place = min(max(data["spent"], lows[0]), highs[-1] * 0.999)
-    own = next(n for n, (low, high) in enumerate(zip(lows, highs, strict=True)) if low <= place < high)
-    colours = [BLUE if n == own else PALE for n in range(len(counts))]
+    lows, highs, counts = zip(*data["histogram"], strict=True)
+    place, median, top = min(max(data["spent"], lows[0]), highs[-1] * 0.999), data["median"], max(counts)
+    colours = [BLUE if low <= place < high else PALE for low, high in zip(lows, highs, strict=True)]
     axes.bar(lows, counts, [high - low for low, high in zip(lows, highs, strict=True)], align="edge", color=colours)
-    _scale_standing(axes, lows[0], highs[-1])
-    _mark_places(axes, data["median"], place, max(counts))
-    return figure
-
-
-def _scale_standing(axes: Axes, low: float, high: float) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(low, high)
+    axes.set_xlim(lows[0], highs[-1])
     axes.xaxis.set_major_locator(FixedLocator([5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(_dollars))
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.grid(axis="y")
-
-
-def _mark_places(axes: Axes, median: float, place: float, top: float) -> None:
     axes.set_ylim(0, top * 1.25)
     # Neighbouring labels point away from each other, and neither leaves the page.
-    left = place < median and place > NO_LABEL_LEFT_OF_USD
+    left = NO_LABEL_LEFT_OF_USD < place < median or place > NO_LABEL_RIGHT_OF_USD
     _mark(axes, median, top, "median", MUTED, left=place >= median)
-    _mark(axes, place, top, "this customer", BLUE, left=left or place > NO_LABEL_RIGHT_OF_USD)
+    _mark(axes, place, top, "this customer", BLUE, left=left)
+    return figure
 
 
 def _mark(axes: Axes, place: float, top: float, label: str, colour: str, *, left: bool) -> None:
     axes.plot([place, place], [0, top * 1.2], color=colour, linewidth=0.9, linestyle=(0, (3, 2)))
     offset, side = (-3, "right") if left else (3, "left")
     axes.annotate(label, (place, top * 1.12), (offset, 0), textcoords="offset points", color=colour, ha=side)
-
-
-def _label_months(axes: Axes, months: list[date]) -> None:
-    axes.set_xticks(range(len(months)), [MONTHS[month.month - 1][:3] for month in months])
-    for place, month in enumerate(months):
-        if place == 0 or month.month == 1:
-            year = str(month.year)
-            axes.annotate(year, (place, 0), (0, -23), textcoords="offset points", color=MUTED, ha="center")
 
 
 def _dollars(value: float, _position: int) -> str:

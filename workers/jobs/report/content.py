@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from arqway.workers.jobs.report.summary import Gaps, Order, Summary
-
-if TYPE_CHECKING:
-    from arqway.workers.jobs.report.population import Benchmark, Population
+from arqway.workers.jobs.report.figures import Order, Population, Summary
 
 REPORT_VERSION = 1
 """Version of the report's layout and figures; part of its key. Raise it with every change that a reader can see."""
@@ -21,120 +18,84 @@ SHOP = "CDNOW"
 FEW_ORDERS = 5
 """Up to this many orders are listed on the first page, below smaller charts."""
 NO_VALUE = "\N{EN DASH}"
-
-
-def compose(summary: Summary, orders: Sequence[Order], population: "Population") -> dict[str, Any]:
-    """Format a customer's figures and orders for ``charts.py``, ``document.py`` and ``report.typ``."""
-    return {
-        "version": REPORT_VERSION,
-        "shop": SHOP,
-        "customer": str(summary.customer_id),
-        "period": f"{long_date(population.first)} to {long_date(population.last)}",
-        "as_of": population.last.isoformat(),
-        "compact": summary.orders <= FEW_ORDERS,
-        "lead": _lead(summary),
-        "facts": [{"label": label, "value": value, "note": note} for label, value, note in _facts(summary)],
-        "comparison": _comparison(summary, population),
-        "standing": _standing(summary),
-        "customers": f"{population.customers:,}",
-        "orders": _order_rows(orders),
-        "totals": {"cds": f"{summary.cds:,}", "amount": f"{summary.total:,.2f}"},
-        "charts": _chart_data(summary, population),
-    }
-
-
-def dollars(amount: Decimal) -> str:
-    """Format an amount as ``$8,976.33``."""
-    return f"${amount:,.2f}"
-
-
-def long_date(day: date) -> str:
-    """Format a day as ``14 March 1997``, in English whatever the machine's locale."""
-    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
-
-
-def short_date(day: date) -> str:
-    """Format a day as ``14 Mar 1997``."""
-    return f"{day.day} {MONTHS[day.month - 1][:3]} {day.year}"
-
-
-def count(number: int, noun: str) -> str:
-    """Format a count with its noun: ``1 order``, ``217 orders``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+"""In English, whatever the machine's locale."""
+
+dollars, tenths, whole = "${:,.2f}".format, "{:,.1f}".format, "{:,.0f}".format
 
 
-def _lead(summary: Summary) -> str:
-    cds = count(summary.cds, "CD")
-    if summary.orders == 1:
-        return f"One order, of {cds} for {dollars(summary.total)}, on {long_date(summary.first)}."
-    days = f"from {long_date(summary.first)} to {long_date(summary.last)}"
-    return f"{count(summary.orders, 'order')} of {cds} in all, {days}."
-
-
-def _facts(summary: Summary) -> list[tuple[str, str, str]]:
-    standing = summary.standing
-    return [
-        ("Spent", dollars(summary.total), f"rank {standing.rank:,} of {standing.customers:,}"),
-        ("Orders", f"{summary.orders:,}", count(summary.cds, "CD")),
-        ("Average order", dollars(summary.average), f"{summary.cds / summary.orders:.1f} CDs"),
-        _rhythm(summary.gaps),
-    ]
-
-
-def _rhythm(gaps: Gaps | None) -> tuple[str, str, str]:
-    if gaps is None:
-        return "Days between orders", NO_VALUE, "needs a second order"
-    note = f"median; mean {gaps.mean_days:.1f}, longest {gaps.longest_days}"
-    return "Days between orders", f"{gaps.median_days:g}", note
-
-
-def _comparison(summary: Summary, population: "Population") -> list[dict[str, str]]:
-    rows: list[tuple[str, Decimal, Benchmark, bool]] = [
-        ("Spent", summary.total, population.spend, True),
-        ("Orders", Decimal(summary.orders), population.orders, False),
-        ("Average order", summary.average, population.average_order, True),
-    ]
-    return [
-        {
-            "label": label,
-            "own": _figure(own, money),
-            "median": _figure(all_customers.median, money),
-            "mean": dollars(all_customers.mean) if money else f"{all_customers.mean:,.1f}",
-        }
-        for label, own, all_customers, money in rows
-    ]
-
-
-def _figure(value: Decimal, money: bool) -> str:
-    return dollars(value) if money else f"{value:,.0f}"
-
-
-def _standing(summary: Summary) -> str:
-    share = int(summary.standing.share_below * 1000) / 10  # rounded down: 100% only for someone ahead of all
+def compose(summary: Summary, orders: Sequence[Order], population: Population) -> dict[str, Any]:
+    """Format a customer's figures and orders for ``charts.py``, ``printer.py`` and ``report.typ``."""
+    rank = f"rank {summary.rank:,} of {population.customers:,}"
+    share = int(summary.share_below * 1000) / 10  # rounded down: 100% only for someone ahead of all
     ahead = f"Spent more than {share:g}% of all customers" if share else "Nobody spent less"
-    return f"{ahead}: rank {summary.standing.rank:,} of {summary.standing.customers:,}."
+    return {
+        "version": REPORT_VERSION,
+        "shop": SHOP,
+        "customer": str(summary.customer_id),
+        "period": f"{_long_date(population.first)} to {_long_date(population.last)}",
+        "as_of": population.last.isoformat(),
+        "compact": summary.orders <= FEW_ORDERS,
+        **_lead_and_facts(summary, rank),
+        "comparison": _comparison(summary, population),
+        "standing": f"{ahead}: {rank}.",
+        "customers": f"{population.customers:,}",
+        "orders": _order_rows(orders),
+        "totals": {"cds": f"{summary.cds:,}", "amount": f"{summary.total:,.2f}"},
+        "charts": {
+            "months": [[month.month.isoformat(), float(month.amount), month.orders] for month in summary.months],
+            "histogram": population.histogram(),
+            "spent": float(summary.total),
+            "median": float(population.spend.median),
+        },
+    }
+
+
+def _lead_and_facts(summary: Summary, rank: str) -> dict[str, Any]:
+    spent, cds = dollars(summary.total), f"{summary.cds:,} CD" if summary.cds == 1 else f"{summary.cds:,} CDs"
+    if summary.gaps is None:
+        lead = f"One order, of {cds} for {spent}, on {_long_date(summary.first)}."
+        gap, gap_note = NO_VALUE, "needs a second order"
+    else:
+        days = f"from {_long_date(summary.first)} to {_long_date(summary.last)}"
+        lead = f"{summary.orders:,} orders of {cds} in all, {days}."
+        gap = f"{summary.gaps.median_days:g}"
+        gap_note = f"median; mean {summary.gaps.mean_days:.1f}, longest {summary.gaps.longest_days}"
+    facts = [
+        ("Spent", spent, rank),
+        ("Orders", f"{summary.orders:,}", cds),
+        ("Average order", dollars(summary.average), f"{summary.cds / summary.orders:.1f} CDs"),
+        ("Days between orders", gap, gap_note),
+    ]
+    return {"lead": lead, "facts": [{"label": label, "value": value, "note": note} for label, value, note in facts]}
+
+
+def _comparison(summary: Summary, population: Population) -> list[dict[str, str]]:
+    rows = [
+        ("Spent", summary.total, population.spend, dollars, dollars),
+        ("Orders", Decimal(summary.orders), population.orders, whole, tenths),
+        ("Average order", summary.average, population.average_order, dollars, dollars),
+    ]
+    return [
+        {"label": label, "own": figure(own), "median": figure(everyone.median), "mean": mean(everyone.mean)}
+        for label, own, everyone, figure, mean in rows
+    ]
 
 
 def _order_rows(orders: Sequence[Order]) -> list[list[str]]:
     days = [order.ordered_on for order in orders]
+    dates = [f"{day.day} {MONTHS[day.month - 1][:3]} {day.year}" for day in days]
     gaps = [NO_VALUE, *(f"{(later - earlier).days:,}" for earlier, later in pairwise(days))]
     sums = accumulate(order.amount for order in orders)
     return [
-        [f"{number:,}", short_date(order.ordered_on), gap, f"{order.cds:,}", f"{order.amount:,.2f}", f"{paid:,.2f}"]
-        for number, (order, gap, paid) in enumerate(zip(orders, gaps, sums, strict=True), start=1)
+        [f"{number:,}", day, gap, f"{order.cds:,}", f"{order.amount:,.2f}", f"{paid:,.2f}"]
+        for number, (order, day, gap, paid) in enumerate(zip(orders, dates, gaps, sums, strict=True), start=1)
     ]
 
 
-def _chart_data(summary: Summary, population: "Population") -> dict[str, Any]:
-    return {
-        "months": [[month.month.isoformat(), float(month.amount), month.orders] for month in summary.months],
-        "histogram": population.histogram(),
-        "spent": float(summary.total),
-        "median": float(population.spend.median),
-    }
+def _long_date(day: date) -> str:
+    """Format a day as ``14 March 1997``."""
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"

@@ -1,57 +1,71 @@
 """The typesetting process, ``python -m arqway.workers.jobs.report.printer``: started only by ``press.py``.
 
-Request, one line: ``[task, arguments]``. Answer: one line ``{"error": text or null, "result": any, "size": n}``, then
-``n`` bytes. It exits when its standard input closes, so it does not outlive its worker.
+``report.typ`` holds the layout, on which this module runs typst. The same content makes the same bytes: only typst's
+own fonts are used, and the document is dated with the last day that its figures cover, not the day of printing.
+
+A request is one line of JSON, ``[task, arguments]``. So is the answer, ``[error, result]``: the error is null, or a
+text. The process exits when its standard input closes, so it does not outlive its worker.
 """
 
 import json
 import os
 import sys
+from base64 import b64encode
 from collections.abc import Callable
-from typing import IO, Any
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from typst import Compiler
 
 from arqway.workers.jobs.report.charts import draw_charts
-from arqway.workers.jobs.report.document import typeset, typesetter
-
-Answer = tuple[Any, bytes]
 
 
-def _draw_charts(content: dict[str, Any]) -> Answer:
-    return draw_charts(content), b""
+@cache
+def typesetter() -> Compiler:
+    """Return this process's compiler. Creating it reads the fonts; later documents reuse earlier layout work."""
+    return Compiler(Path(__file__).with_name("report.typ"), ignore_system_fonts=True)
 
 
-def _typeset(content: dict[str, Any], charts: dict[str, str]) -> Answer:
+def typeset(content: dict[str, Any], charts: dict[str, str]) -> tuple[bytes, int]:
+    """Typeset a report; return the PDF and its number of pages.
+
+    The document is PDF/UA, that is, accessible to screen readers.
+
+    Args:
+        content: As made by ``compose``.
+        charts: SVG documents by name, as made by ``draw_charts``.
+    """
+    as_of = datetime.fromisoformat(content["as_of"]).replace(tzinfo=UTC)
+    inputs = {"content": json.dumps(content), **charts}
+    pdf = typesetter().compile(format="pdf", sys_inputs=inputs, timestamp=as_of, pdf_standards="ua-1")
+    pages = json.loads(typesetter().query("<pages>", field="value", one=True))
+    assert isinstance(pdf, bytes)  # noqa: S101  one document, no output path
+    return pdf, pages
+
+
+def _typeset_as_text(content: dict[str, Any], charts: dict[str, str]) -> tuple[str, int]:
     pdf, pages = typeset(content, charts)
-    return pages, pdf
+    return b64encode(pdf).decode(), pages
 
 
-TASKS: dict[str, Callable[..., Answer]] = {"draw_charts": _draw_charts, "typeset": _typeset}
+TASKS: dict[str, Callable[..., Any]] = {"draw_charts": draw_charts, "typeset": _typeset_as_text}
 
 
 def main() -> None:
     """Answer requests until there are no more."""
-    requests = sys.stdin.buffer
-    answers = _take_standard_output()
-    typesetter()
-    for line in requests:
-        header, content = _perform(*json.loads(line))
-        answers.write(json.dumps(header).encode() + b"\n" + content)
-        answers.flush()
-
-
-def _take_standard_output() -> IO[bytes]:
-    """Reserve the pipe for answers: whatever a library prints goes to standard error."""
-    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return pipe
-
-
-def _perform(task: str, arguments: list[Any]) -> tuple[dict[str, Any], bytes]:
-    try:
-        result, content = TASKS[task](*arguments)
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}", "result": None, "size": 0}, b""
-    return {"error": None, "result": result, "size": len(content)}, content
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to standard error
+        typesetter()
+        for line in sys.stdin.buffer:
+            task, arguments = json.loads(line)
+            try:
+                answer = [None, TASKS[task](*arguments)]
+            except Exception as error:
+                answer = [f"{type(error).__name__}: {error}", None]
+            answers.write(f"{json.dumps(answer)}\n")
+            answers.flush()
 
 
 if __name__ == "__main__":

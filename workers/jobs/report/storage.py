@@ -47,7 +47,6 @@ class Download:
 class ReportStore:
     """Files by name. A file appears whole or not at all, even to concurrent readers."""
 
-    url: str
     objects: "ObjectStore"
 
     async def put(self, name: str, content: bytes) -> None:
@@ -81,21 +80,16 @@ def open_store(url: str) -> ReportStore:
     from obstore.store import from_url
 
     if urlsplit(url).scheme == "file":
-        _ensure_writable(Path(url2pathname(urlsplit(url).path)))
+        folder = Path(url2pathname(urlsplit(url).path))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise StoreUnusable(f"The report store {folder} cannot be written: {error.strerror}") from error
     try:
-        store = from_url(url)
+        return ReportStore(from_url(url))
     except Exception as error:
         raise StoreUnusable(f"The report store {url!r} cannot be opened: {str(error).splitlines()[0]}") from error
-    return ReportStore(url, store)
-
-
-def _ensure_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise StoreUnusable(f"The report store {folder} cannot be written: {error.strerror}") from error
 
 
 def _describe(meta: "ObjectMeta") -> StoredFile:
