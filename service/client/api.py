@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from pydantic_core import to_json
@@ -168,8 +168,8 @@ class ArqwayClient:
             events: Only events with these names; by default all.
             after: The id of the event to continue after.
         """
-        query = [("event", name) for name in events]
-        return events_of(self._transport, "/events", JobHandle(""), query=query, after=after, endless=True)
+        path = f"/events?{urlencode({'event': events}, doseq=True)}"
+        return events_of(self._transport, path, JobHandle(""), after=after, endless=True)
 
     def changes(self, job: JobHandle[ResultT] | str) -> AsyncGenerator[Job[ResultT], None]:
         """Yield the job as it is now and after each change, up to its end. Works where a proxy blocks streams.

@@ -6,7 +6,7 @@ Source: HTML Living Standard, "Server-sent events", "Interpreting an event strea
 import asyncio
 import codecs
 import io
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -81,9 +81,7 @@ class FrameReader:
                 self.retry_s = int(value[:9]) / 1000
 
 
-async def frames(
-    transport: Transport, path: str, *, query: Sequence[tuple[str, str]] = (), after: str | None = None
-) -> AsyncGenerator[Frame, None]:
+async def frames(transport: Transport, path: str, *, after: str | None = None) -> AsyncGenerator[Frame, None]:
     """Yield the events of a stream until the service says that none follow.
 
     The caller must stop at the last event: a stream that merely ends is opened again, because a service that stops
@@ -92,7 +90,6 @@ async def frames(
     Args:
         transport: Sends the requests.
         path: The path of the stream.
-        query: Parameters.
         after: The id of the event to continue after; None: from the beginning of the stream.
 
     Raises:
@@ -104,7 +101,7 @@ async def frames(
     while True:
         opened = False
         resumed = {"Last-Event-ID": reader.last_id} if reader.last_id else {}
-        request = Request("GET", path, query, headers={"Accept": EVENT_STREAM, **resumed})
+        request = Request("GET", path, headers={"Accept": EVENT_STREAM, **resumed})
         try:
             async with transport.open(request, silence_s=SILENCE_S) as answer:
                 if answer.status_code == httpx.codes.NO_CONTENT:
@@ -125,19 +122,13 @@ async def frames(
 
 
 async def events(
-    transport: Transport,
-    path: str,
-    job: JobHandle[ResultT],
-    *,
-    query: Sequence[tuple[str, str]] = (),
-    after: str | None = None,
-    endless: bool = False,
+    transport: Transport, path: str, job: JobHandle[ResultT], *, after: str | None = None, endless: bool = False
 ) -> AsyncGenerator[Event[ResultT], None]:
     """Yield the events of a stream, as ``frames``, up to the one that ends a job or a batch unless it is ``endless``.
 
     Whole jobs in them are read as ``job`` says.
     """
-    async with aclosing(frames(transport, path, query=query, after=after)) as received:
+    async with aclosing(frames(transport, path, after=after)) as received:
         async for frame in received:
             event = read_event(frame.name, frame.id, frame.data, job)
             yield event

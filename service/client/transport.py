@@ -78,7 +78,7 @@ class Transport:
     """Requests to one service. Tasks of one event loop may share it.
 
     Args:
-        base_url: The URL of the service.
+        url: The URL of the service.
         api_key: Sent with every request, and never shown.
         timeout_s: How long a call may take, including all its tries. One try of a request that may be repeated gets a
             third of it.
@@ -90,31 +90,23 @@ class Transport:
     """
 
     def __init__(
-        self,
-        base_url: str,
-        *,
-        api_key: str | None,
-        timeout_s: float,
-        retries: int,
-        connect: httpx.AsyncBaseTransport | None,
+        self, url: str, *, api_key: str | None, timeout_s: float, retries: int, connect: httpx.AsyncBaseTransport | None
     ) -> None:
         try:
-            url = httpx.URL(base_url)
+            base_url = httpx.URL(url)
         except (httpx.InvalidURL, TypeError):
             raise ConfigurationError("The base URL is malformed.") from None
-        if url.scheme not in {"http", "https"} or not url.host:
+        if base_url.scheme not in {"http", "https"} or not base_url.host:
             raise ConfigurationError("The base URL must start with http:// or https:// and a host.")
         if api_key and not re.fullmatch("[!-~]+", api_key):
             raise ConfigurationError("This cannot be an API key: it has spaces or odd characters.")
-        self.url = str(url.copy_with(userinfo=b""))
-        self.timeout_s = timeout_s
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        limits = httpx.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S)
+        self.url = str(base_url.copy_with(userinfo=b""))
+        self._timeout_s, self._try_s = timeout_s, timeout_s / _TRIES_IN_TIME
         self._retries = retries
         self._http = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            limits=httpx.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S),
-            transport=connect,
-            trust_env=False,
+            base_url=base_url, headers=headers, limits=limits, transport=connect, trust_env=False
         )
 
     async def aclose(self) -> None:
@@ -123,7 +115,7 @@ class Transport:
 
     def patience(self, *, wait_s: float = 0, stubborn: bool = False) -> Patience:
         """Return the patience of one call; ``stubborn``: as many tries as there is time for."""
-        until_s = asyncio.get_running_loop().time() + self.timeout_s + wait_s
+        until_s = asyncio.get_running_loop().time() + self._timeout_s + wait_s
         return Patience(until_s=until_s, retries=None if stubborn else self._retries)
 
     async def send(self, request: Request, *, wait_s: float = 0, patience: Patience | None = None) -> httpx.Response:
@@ -188,7 +180,7 @@ class Transport:
 
     async def _send_once(self, request: Request, patience: Patience, wait_s: float) -> httpx.Response:
         left_s = patience.left_s(asyncio.get_running_loop().time())
-        try_s = wait_s + self.timeout_s / (_TRIES_IN_TIME if request.repeatable else 1)
+        try_s = wait_s + (self._try_s if request.repeatable else self._timeout_s)
         try:
             async with asyncio.timeout(left_s):
                 answer = await self._http.send(self._built(request, min(left_s, try_s)))
@@ -223,15 +215,11 @@ class Transport:
             raise self._no_answer(error) from error
 
     def _built(self, request: Request, timeout_s: float) -> httpx.Request:
-        declared = {} if request.body is None else {"Content-Type": "application/json"}
-        return self._http.build_request(
-            request.method,
-            request.path,
-            params=request.query or None,  # type: ignore[arg-type]  # httpx takes any sequence of pairs
-            content=request.body,
-            headers={**declared, **request.headers},
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, self.timeout_s / _TRIES_IN_TIME)),
-        )
+        method, path, query, body, headers, _ = request
+        if body is not None:
+            headers = {"Content-Type": "application/json", **headers}
+        params, timeout = tuple(query) or None, httpx.Timeout(timeout_s, connect=min(timeout_s, self._try_s))
+        return self._http.build_request(method, path, params=params, content=body, headers=headers, timeout=timeout)
 
     def _no_answer(self, error: Exception) -> Unavailable:
         why = str(error) or type(error).__name__

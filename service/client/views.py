@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Generic, cast
+from typing import Any, Generic, cast
 
-from pydantic import GetPydanticSchema, TypeAdapter, ValidationError
-from pydantic_core import core_schema, from_json, to_json
+from pydantic import InstanceOf, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
 from arqway.service.client.errors import UnexpectedAnswer
@@ -24,17 +24,13 @@ ResultT = TypeVar("ResultT", default=Any)
 """The type of a job's result; any, if the job is given by its id."""
 ViewT = TypeVar("ViewT")
 
-_UNCHECKED = GetPydanticSchema(lambda _source, _handler: core_schema.any_schema())
-
 
 @dataclass(frozen=True, slots=True)
 class JobHandle(Generic[ResultT]):
     """Identifies a job. With a definition, the result is read as the definition's result type."""
 
     id: str
-    definition: Annotated[JobDefinition[Any, ResultT] | None, _UNCHECKED] = field(
-        default=None, repr=False, compare=False
-    )
+    definition: InstanceOf[JobDefinition[Any, ResultT]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +56,7 @@ class Job(JobHandle[ResultT]):
     retry_of: str | None = None
     retried_as: str | None = None
     progress: Progress | None = None
-    result: Annotated[ResultT | None, _UNCHECKED] = None
+    result: ResultT | None = None
     """Set once the job has succeeded; may be None then, too."""
     failure: Failure | None = None
     etag: str | None = None
