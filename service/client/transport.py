@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
@@ -24,28 +25,24 @@ _TRIES_IN_TIME = 3
 _PAGE = 200
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
-Uniform = Callable[[float, float], float]
-jitter: Uniform = Random().uniform  # noqa: S311 - not a secret
+jitter = Random().uniform  # noqa: S311 - not a secret
 
 
+@dataclass(kw_only=True)
 class Patience:
-    """How long and how often a request is tried again. Clients that fail together do not return together: full jitter.
+    """How long and how often a request is tried again, with full jitter: clients that fail together return apart."""
 
-    Args:
-        until_s: When to give up, by the clock of ``pause_s``.
-        retries: Tries after the first; None: as many as there is time for.
-        uniform: Returns a random number between two others.
-    """
-
-    def __init__(self, *, until_s: float, retries: int | None, uniform: Uniform = jitter) -> None:
-        self._until_s = until_s
-        self._retries = retries
-        self._uniform = uniform
-        self._failures = 0
+    until_s: float
+    """When to give up, by the clock of ``pause_s``."""
+    retries: int | None
+    """Tries after the first; None: as many as there is time for."""
+    uniform: Callable[[float, float], float] = jitter
+    """Returns a random number between two others."""
+    failures: int = field(default=0, init=False)
 
     def left_s(self, now_s: float) -> float:
         """Return how much time is left."""
-        return max(0.0, self._until_s - now_s)
+        return max(0.0, self.until_s - now_s)
 
     def pause_s(self, now_s: float, told_s: float | None) -> float | None:
         """Return how long to wait before the next try, or None if there should be none.
@@ -55,11 +52,11 @@ class Patience:
             told_s: What the service asked for. The next try is never sooner.
         """
         left_s, least_s = self.left_s(now_s), told_s or 0.0
-        if self._failures == self._retries or least_s >= left_s:
+        if self.failures == self.retries or least_s >= left_s:
             return None
-        most_s = min(FIRST_S * 2 ** min(self._failures, 16), LONGEST_S, (left_s - least_s) / 2)
-        self._failures += 1
-        return least_s + self._uniform(0.0, most_s)
+        most_s = min(FIRST_S * 2 ** min(self.failures, 16), LONGEST_S, (left_s - least_s) / 2)
+        self.failures += 1
+        return least_s + self.uniform(0.0, most_s)
 
 
 class Request(NamedTuple):
