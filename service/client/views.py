@@ -164,9 +164,7 @@ def read_event(name: str, event_id: str, data_json: str, handle: JobHandle[Resul
     data = read_object(data_json.encode())
     if name == "batch":
         return Event(name=name, id=event_id, batch=read_view(BatchView, data))
-    known: dict[str, Any] = {
-        part: data[part] for part in ("state", "attempt", "at", "progress", "failure") if part in data
-    }
+    known: dict[str, Any] = {part: data.get(part) for part in ("state", "attempt", "at", "progress", "failure")}
     if "kind" in data:  # the event that ends a job has the whole job
         known |= {"at": data.get("finished_at"), "job": read_job(data, handle)}
     return read_view(Event, {**known, "name": name, "id": event_id, "job_id": data.get("id")})
