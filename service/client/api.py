@@ -179,7 +179,7 @@ class ArqwayClient:
         return jobs.changes(self._transport, handle_of(job))
 
     async def cancel(self, job: JobHandle[ResultT] | str, *, if_unchanged: bool = False) -> Job[ResultT]:
-        """Cancel a job. One that waits is cancelled at once; one that runs is told to end, and ends a little later.
+        """Cancel a job. One that waits is cancelled at once; one that runs is asked to stop and ends a little later.
 
         Args:
             job: The job.
