@@ -13,6 +13,7 @@ from arqway.service.cli.api_client import follow, open_api
 from arqway.service.cli.progress import progress_view
 from arqway.service.cli.terminal import FAILED, say, say_table, warn
 from arqway.service.client import ArqwayClient, HttpSubmitOptions, Job, RawJson, WaitTimeout
+from arqway.service.client.options import UNSET
 from arqway.service.client.views import read_object
 
 AnswerT = TypeVar("AnswerT")
@@ -55,8 +56,8 @@ def cancel(arguments: Namespace) -> int:
 
 def retry(arguments: Namespace) -> int:
     """Resubmit a finished job, and print only the new job's id."""
-    given = {} if arguments.payload is None else {"payload": RawJson(arguments.payload.encode())}
-    say(ask_api(arguments.url, lambda api: api.retry(arguments.id, **given), changing=True).id)
+    payload = UNSET if arguments.payload is None else RawJson(arguments.payload.encode())
+    say(ask_api(arguments.url, lambda api: api.retry(arguments.id, payload=payload), changing=True).id)
     return 0
 
 

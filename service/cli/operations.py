@@ -6,7 +6,7 @@ from arqway.service.cli.jobs import ask_api
 from arqway.service.cli.redis_server import ask_redis
 from arqway.service.cli.terminal import WRONG_INPUT, CommandError, moment, say, say_table
 from arqway.service.client import ArqwayClient
-from arqway.service.client.listing import ListOptions
+from arqway.service.client.options import ListOptions
 from arqway.service.shapes.operations import DeadGroupView, QueueView
 from arqway.workers.client.access import AuditEntry
 

@@ -1,8 +1,8 @@
-"""A client of the HTTP service, for Python code that is not beside Redis.
+"""A client of the HTTP service, for Python code that cannot or should not reach Redis.
 
 Read ``api`` first: ``ArqwayClient`` submits, waits, streams, cancels. ``transport`` sends requests, again where that is
-safe; ``frames`` reads event streams; ``views`` has jobs and events, ``service.shapes`` the
-other things that come back, ``errors`` what may go wrong.
+safe; ``streams`` reads event streams; ``views`` has jobs and events, ``service.shapes`` the other return values,
+``errors`` what may go wrong.
 """
 
 from arqway.service.client.api import ArqwayClient
@@ -17,7 +17,7 @@ from arqway.service.client.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from arqway.service.client.submission import HttpSubmitOptions, NewJob, RawJson
+from arqway.service.client.options import HttpSubmitOptions, NewJob, RawJson
 from arqway.service.client.views import Event, Job, JobHandle, SubmittedBatch
 from arqway.service.shapes.batches import BatchView
 from arqway.service.shapes.operations import DeadGroupView, QueueView, RedriveView, WorkerView

@@ -1,10 +1,9 @@
 """``ArqwayClient``: submit jobs over HTTP, wait for them, follow and cancel them."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Self, overload
-from urllib.parse import quote
+from contextlib import suppress
+from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 import httpx
 from pydantic_core import to_json
@@ -12,43 +11,42 @@ from typing_extensions import Unpack
 
 from arqway.service.client import jobs
 from arqway.service.client.batches import HttpBatches
-from arqway.service.client.listing import ListOptions, pages, written
+from arqway.service.client.errors import ApiError, Conflict
 from arqway.service.client.operations import Operations
-from arqway.service.client.polling import versions
-from arqway.service.client.streaming import frames
-from arqway.service.client.submission import UNSET, HttpSubmitOptions, NewJob, key_header, payload_json
-from arqway.service.client.transport import Request, Transport
-from arqway.service.client.views import (
-    Event,
-    Job,
-    JobHandle,
-    ResultT,
-    SubmittedBatch,
-    handle_of,
-    read_event,
-    read_job,
+from arqway.service.client.options import (
+    UNSET,
+    HttpSubmitOptions,
+    ListOptions,
+    NewJob,
+    key_header,
+    payload_json,
+    written,
 )
+from arqway.service.client.streams import events as events_of
+from arqway.service.client.transport import Request, Transport
+from arqway.service.client.views import Event, Job, JobHandle, ResultT, SubmittedBatch, handle_of, read_job
 from arqway.service.shapes.batches import BatchView
-from arqway.workers.contract.errors import JobFailed
+from arqway.workers.contract.errors import JobFailed, WaitTimeout
+from arqway.workers.contract.states import JobState
 from arqway.workers.definition import JobDefinition, PayloadT
 
 
 class ArqwayClient:
-    """A client of one service; use as an async context manager. Safe to share between tasks of one event loop.
+    """A client of one service; use it as an async context manager. Tasks of one event loop may share it.
 
-    Jobs are named by what ``submit`` and the other methods return, or by their ids. Calls are tried again where that
-    is safe and may help, after what ``Retry-After`` says. What goes wrong in the end is an ``ApiError``.
+    Methods take a job as ``submit`` and the others return it, or its id. They try again where that is safe and may
+    help, no sooner than ``Retry-After`` says. If a call fails in the end, it raises an ``ApiError``.
 
     Args:
-        base_url: Where the service is, e.g. ``http://127.0.0.1:8000``.
-        api_key: Needed where the service has ``ARQWAY_AUTH=keys``. Never logged.
-        timeout_s: How long a call may take, all its tries together, beyond what it was asked to wait.
+        base_url: The URL of the service, e.g. ``http://127.0.0.1:8000``.
+        api_key: Required by a service with ``ARQWAY_AUTH=keys``. Never logged.
+        timeout_s: How long a call may take, including all its tries, in addition to the time it was asked to wait.
         retries: Tries after the first.
-        connect: Makes the connections, e.g. ``httpx.AsyncHTTPTransport`` with certificates of yours, or
+        connect: Opens the connections, e.g. an ``httpx.AsyncHTTPTransport`` with your certificates, or an
             ``httpx.ASGITransport`` in tests. The environment's proxies and certificates are not used.
 
     Raises:
-        ConfigurationError: The URL or the key cannot be used.
+        ConfigurationError: The URL or the key is malformed.
     """
 
     def __init__(
@@ -69,43 +67,35 @@ class ArqwayClient:
 
     @property
     def base_url(self) -> str:
-        """Where the service is."""
+        """The URL of the service, without a password."""
         return self._transport.url
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
 
-    @overload
     async def submit(
-        self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[HttpSubmitOptions]
-    ) -> Job[ResultT]: ...
-    @overload
-    async def submit(self, job: str, payload: Any, **options: Unpack[HttpSubmitOptions]) -> Job[Any]: ...
-    async def submit(
-        self, job: JobDefinition[Any, Any] | str, payload: Any, **options: Unpack[HttpSubmitOptions]
-    ) -> Job[Any]:
-        """Submit a job. Once this returns, the job is not lost: it will end.
+        self, job: JobDefinition[PayloadT, ResultT] | str, payload: PayloadT, **options: Unpack[HttpSubmitOptions]
+    ) -> Job[ResultT]:
+        """Submit a job. Once this returns, the job is stored and will end.
 
         Args:
             job: Its definition, for a typed payload and result; or its kind.
-            payload: What it is given.
-            options: ``HttpSubmitOptions``. With ``wait_s`` the job is returned at its end, if that comes in time.
+            payload: Its input.
+            options: ``HttpSubmitOptions``. With ``wait_s`` the job is returned at its end, if it ends in that time.
 
         Raises:
-            Invalid: The payload or an option does not fit.
+            Invalid: The payload or an option is invalid.
             NotFound: The service has no such kind.
             Conflict: An unfinished job, ``job_id``, has the ``unique_key``.
-            Unavailable, TooManyRequests: It was not accepted, as far as is known; with the same ``idempotency_key`` the
-                call may be made again all the same.
+            Unavailable, TooManyRequests: As far as is known, it was not accepted. With the same ``idempotency_key`` it
+                is safe to repeat the call.
             ApiError: Something else went wrong.
         """
         wait_s, key = options.pop("wait_s", None), options.pop("idempotency_key", None)
@@ -113,33 +103,29 @@ class ArqwayClient:
         body = payload_json(item.definition, payload)
         path, headers = f"/jobs/{quote(item.kind, safe='')}", key_header(key)
         answer = await self._transport.send(Request("POST", path, item.query(), body, headers))
-        accepted = jobs.job_in(answer, item.handle(""))
-        return await jobs.ended_within(self._transport, accepted, wait_s) if wait_s else accepted
+        accepted: Job[ResultT] = jobs.job_in(answer, item.handle(""))
+        if wait_s:  # in requests of its own: a submission that waits holds its key, so it could not be sent again
+            with suppress(ApiError, WaitTimeout):
+                return await self.wait(accepted, timeout_s=wait_s)
+        return accepted
 
     async def submit_many(
         self, items: Sequence[NewJob], *, atomic: bool = False, idempotency_key: str | None = None
     ) -> SubmittedBatch:
-        """Submit up to 1,000 jobs at once: ``HttpBatches.submit``. ``batches`` has what else there is of batches."""
+        """Submit up to 1,000 jobs at once, as ``batches.submit``; ``batches`` has the other calls for batches."""
         return await self.batches.submit(items, atomic=atomic, idempotency_key=idempotency_key)
 
-    @overload
-    async def get(self, job: JobHandle[ResultT]) -> Job[ResultT]: ...
-    @overload
-    async def get(self, job: str) -> Job[Any]: ...
-    async def get(self, job: JobHandle[Any] | str) -> Job[Any]:
-        """Return the job as it is. Raises NotFound."""
-        return await jobs.read(self._transport, handle_of(job))
+    async def get(self, job: JobHandle[ResultT] | str) -> Job[ResultT]:
+        """Return a snapshot of the job. Raises NotFound."""
+        handle = handle_of(job)
+        return jobs.job_in(await self._transport.send(Request("GET", jobs.path_of(handle))), handle)
 
-    @overload
-    async def wait(self, job: JobHandle[ResultT], *, timeout_s: float | None = None) -> Job[ResultT]: ...
-    @overload
-    async def wait(self, job: str, *, timeout_s: float | None = None) -> Job[Any]: ...
-    async def wait(self, job: JobHandle[Any] | str, *, timeout_s: float | None = None) -> Job[Any]:
-        """Return the job once it has ended, in whatever way.
+    async def wait(self, job: JobHandle[ResultT] | str, *, timeout_s: float | None = None) -> Job[ResultT]:
+        """Return the job once it has ended, in any state.
 
         Args:
             job: The job.
-            timeout_s: How long to wait; a service that is away meanwhile is borne. None: as long as it takes.
+            timeout_s: How long to wait, even while the service is unavailable. None: as long as the job takes.
 
         Raises:
             WaitTimeout: It has not ended in time.
@@ -147,99 +133,74 @@ class ArqwayClient:
         """
         return await jobs.wait(self._transport, handle_of(job), timeout_s)
 
-    @overload
-    async def result(self, job: JobHandle[ResultT], *, timeout_s: float | None = None) -> ResultT: ...
-    @overload
-    async def result(self, job: str, *, timeout_s: float | None = None) -> Any: ...
-    async def result(self, job: JobHandle[Any] | str, *, timeout_s: float | None = None) -> Any:
-        """Wait for the job's end and return its result. Raises JobFailed where there is none, else as ``wait``."""
-        ended = await self.wait(handle_of(job), timeout_s=timeout_s)
-        if not ended.succeeded:
-            raise _failed(ended)
-        return ended.result
+    async def result(self, job: JobHandle[ResultT] | str, *, timeout_s: float | None = None) -> ResultT:
+        """Wait for the job's end and return its result. Raises JobFailed if it has none; otherwise as ``wait``."""
+        ended = await self.wait(job, timeout_s=timeout_s)
+        if ended.succeeded:
+            return ended.result  # type: ignore[return-value]  # None only if that is the result
+        if failure := ended.failure:
+            raise JobFailed(failure.message, code=failure.code, job=ended)
+        raise JobFailed(f"The job is {ended.state}.", code=ended.state.value, job=ended)
 
-    @overload
-    def stream(self, job: JobHandle[ResultT], *, after: str | None = None) -> AsyncGenerator[Event[ResultT], None]: ...
-    @overload
-    def stream(self, job: str, *, after: str | None = None) -> AsyncGenerator[Event[Any], None]: ...
-    async def stream(self, job: JobHandle[Any] | str, *, after: str | None = None) -> AsyncGenerator[Event[Any], None]:
-        """Give the job's events from its submission on, up to the one that ends it, which has the whole ``job``.
+    def stream(
+        self, job: JobHandle[ResultT] | str, *, after: str | None = None
+    ) -> AsyncGenerator[Event[ResultT], None]:
+        """Yield the job's events from its submission up to the one that ends it, which has the whole ``job``.
 
-        A broken stream is taken up again where it broke.
+        A broken stream is resumed where it broke.
 
         Args:
             job: The job.
-            after: The id of the event to go on behind.
+            after: The id of the event to continue after.
 
         Raises:
             NotFound: There is no such job.
-            Unavailable: The service has too many streams open, or is away for too long; ``changes`` may still work.
+            Unavailable: The service has too many streams open, or is unavailable for too long; ``changes`` may still
+                work.
         """
         handle = handle_of(job)
-        async with aclosing(frames(self._transport, f"{jobs.path_of(handle)}/events", after=after)) as told:
-            async for frame in told:
-                event = read_event(frame.name, frame.id, frame.data, handle)
-                yield event
-                if event.job is not None:
-                    return
+        return events_of(self._transport, f"{jobs.path_of(handle)}/events", handle, after=after)
 
-    async def stream_all(
-        self, *, events: Sequence[str] = (), after: str | None = None
-    ) -> AsyncGenerator[Event[Any], None]:
-        """Give the events of all jobs of the caller, from now on, without an end.
+    def stream_all(self, *, events: Sequence[str] = (), after: str | None = None) -> AsyncGenerator[Event[Any], None]:
+        """Yield the events of all jobs of the caller, from now on, without end.
 
         Args:
-            events: Only those with these names.
-            after: The id of the event to go on behind.
+            events: Only events with these names; by default all.
+            after: The id of the event to continue after.
         """
-        query = [("event", name) for name in events]
-        async with aclosing(frames(self._transport, "/events", query=query, after=after)) as told:
-            async for frame in told:
-                yield read_event(frame.name, frame.id, frame.data, JobHandle(""))
+        path = f"/events?{urlencode({'event': events}, doseq=True)}"
+        return events_of(self._transport, path, JobHandle(""), after=after, endless=True)
 
-    @overload
-    def changes(self, job: JobHandle[ResultT]) -> AsyncGenerator[Job[ResultT], None]: ...
-    @overload
-    def changes(self, job: str) -> AsyncGenerator[Job[Any], None]: ...
-    async def changes(self, job: JobHandle[Any] | str) -> AsyncGenerator[Job[Any], None]:
-        """Give the job as it is and each time it has changed, up to its end: for where streams do not get through.
+    def changes(self, job: JobHandle[ResultT] | str) -> AsyncGenerator[Job[ResultT], None]:
+        """Yield the job as it is now and after each change, up to its end. Works where a proxy blocks streams.
 
-        Changes that come in quick succession may be given as one.
+        Changes in quick succession may be combined.
         """
-        handle = handle_of(job)
-        async with aclosing(versions(self._transport, jobs.path_of(handle))) as answers:
-            async for answer in answers:
-                seen = jobs.job_in(answer, handle)
-                yield seen
-                if seen.finished:
-                    return
+        return jobs.changes(self._transport, handle_of(job))
 
-    @overload
-    async def cancel(self, job: JobHandle[ResultT], *, if_unchanged: bool = False) -> Job[ResultT]: ...
-    @overload
-    async def cancel(self, job: str) -> Job[Any]: ...
-    async def cancel(self, job: JobHandle[Any] | str, *, if_unchanged: bool = False) -> Job[Any]:
-        """Cancel a job: at once while it waits. One that still runs was told to end, and has ended a little later.
+    async def cancel(self, job: JobHandle[ResultT] | str, *, if_unchanged: bool = False) -> Job[ResultT]:
+        """Cancel a job. One that waits is cancelled at once; one that runs is asked to stop and ends a little later.
 
         Args:
             job: The job.
-            if_unchanged: Only if it is still as ``job`` says; ``job`` must be the answer of a call.
+            if_unchanged: Only if it is still as ``job`` says; ``job`` must be the return value of a call.
 
         Raises:
-            Conflict: It has ended already (``job_finished``), or it has changed (``job_changed``).
+            Conflict: It has already ended (``job_finished``), or it has changed (``job_changed``).
             NotFound: There is no such job.
         """
-        named = handle_of(job) if isinstance(job, str) else job
-        return await jobs.cancel(self._transport, named, if_unchanged=if_unchanged)
+        try:
+            return await self._act(job, "cancel", None, if_unchanged)
+        except Conflict as error:  # an earlier try may have been served, and only its response lost
+            now = await self.get(job) if error.repeated else None
+            if now and (now.state is JobState.CANCELLED or now.cancel_requested_at):
+                return now
+            raise
 
-    @overload
     async def retry(
-        self, job: JobHandle[ResultT], *, payload: Any = UNSET, if_unchanged: bool = False
-    ) -> Job[ResultT]: ...
-    @overload
-    async def retry(self, job: str, *, payload: Any = UNSET) -> Job[Any]: ...
-    async def retry(self, job: JobHandle[Any] | str, *, payload: Any = UNSET, if_unchanged: bool = False) -> Job[Any]:
-        """Submit an ended job again, and return the new job. Needs the scope ``operate``.
+        self, job: JobHandle[ResultT] | str, *, payload: Any = UNSET, if_unchanged: bool = False
+    ) -> Job[ResultT]:
+        """Submit a job that has ended again, and return the new job. Needs the scope ``operate``.
 
         Args:
             job: The job that has ended.
@@ -247,42 +208,54 @@ class ArqwayClient:
             if_unchanged: As for ``cancel``.
 
         Raises:
-            Conflict: It has not ended (``job_not_finished``), was retried before (``job_retried``, ``job_id``), or it
+            Conflict: It has not ended (``job_not_finished``), was already retried (``job_retried``, ``job_id``), or it
                 has changed (``job_changed``).
             NotFound: There is no such job.
         """
-        named = handle_of(job) if isinstance(job, str) else job
-        return await jobs.retry(self._transport, named, payload, if_unchanged=if_unchanged)
+        handle = handle_of(job)
+        body = None if payload is UNSET else payload_json(handle.definition, payload)
+        try:
+            return await self._act(job, "retry", body, if_unchanged)
+        except Conflict as error:  # an earlier try may have been served, and only its response lost
+            now = await self.get(job) if error.repeated else None
+            if now and now.retried_as:
+                return await self.get(JobHandle(now.retried_as, handle.definition))
+            raise
+
+    async def _act(
+        self, job: JobHandle[ResultT] | str, verb: str, body: bytes | None, if_unchanged: bool
+    ) -> Job[ResultT]:
+        handle, headers = handle_of(job), {}
+        if if_unchanged:
+            if not isinstance(job, Job) or job.etag is None:
+                raise TypeError("if_unchanged needs a job as a call returned it")
+            headers["If-Match"] = job.etag
+        path = f"{jobs.path_of(handle)}:{verb}"
+        return jobs.job_in(await self._transport.send(Request("POST", path, body=body, headers=headers)), handle)
 
     async def list(self, **which: Unpack[ListOptions]) -> AsyncGenerator[Job[Any], None]:
-        """Give the caller's jobs, the one that was accepted last first.
+        """Yield the caller's jobs, the last one accepted first.
 
-        A job that is there all the time is given once, whatever comes and goes meanwhile.
+        A job that exists all the time is yielded once, whatever else is added or removed meanwhile.
 
         Args:
-            which: ``ListOptions``: those for which every part that is given holds.
+            which: ``ListOptions``: a filter.
         """
-        async for view in pages(self._transport, "/jobs", "jobs", written(which).items()):
+        async for view in self._transport.pages("/jobs", "jobs", [*written(which).items()]):
             yield read_job(view, JobHandle(""))
 
     async def batch(self, batch_id: str) -> BatchView:
-        """Return the state of a batch. Raises NotFound."""
+        """Return a snapshot of a batch. Raises NotFound."""
         return await self.batches.read(batch_id)
 
     async def request(self, method: str, path: str, *, json: Any = UNSET, repeatable: bool = False) -> httpx.Response:
-        """Return the answer to any other request, e.g. ``POST /reports``.
+        """Return the response to any other request, e.g. ``POST /reports``.
 
         Args:
             method: ``GET``, ``POST`` …
-            path: Below the base URL.
+            path: The path below the base URL.
             json: The body.
-            repeatable: Whether it does no harm if the service gets it twice. A GET never does.
+            repeatable: Whether it does no harm if the service receives it twice. For GET that is always so.
         """
         body = None if json is UNSET else to_json(json)
         return await self._transport.send(Request(method, path, body=body, repeatable=repeatable or method == "GET"))
-
-
-def _failed(job: Job[Any]) -> JobFailed:
-    if failure := job.failure:
-        return JobFailed(failure.message, code=failure.code, job=job)
-    return JobFailed(f"The job is {job.state}.", code=job.state.value, job=job)

@@ -3,23 +3,24 @@
 ::
 
     ApiError
-    ├── Invalid            the request cannot be served as it is: 400, 413, 415, 422 and most other 4xx
-    ├── Unauthorised       401: no API key, or none that can be used
+    ├── Invalid            the request is invalid: 400, 413, 415, 422 and most other 4xx
+    ├── Unauthorised       401: no API key, or an invalid one
     ├── Forbidden          403: the API key does not allow this
     ├── NotFound           404: no such job, batch or kind
-    ├── Conflict           409, 412: it is in another state than the request needs
-    ├── TooManyRequests    429, still so after the retries
-    ├── Unavailable        no answer, or 502, 503, 504, still so after the retries
-    └── UnexpectedAnswer   what answers is not Arqway, or a version that this client cannot read
+    ├── Conflict           409, 412: the present state does not permit the request
+    ├── TooManyRequests    429, also after the retries
+    ├── Unavailable        no response, or 502, 503, 504, also after the retries
+    └── UnexpectedAnswer   the response is not from Arqway, or from a version that this client cannot read
 
-Two more say how a job ended or did not, and are the same beside Redis: ``JobFailed`` and ``WaitTimeout`` of
-``arqway.workers.contract.errors``.
+Two more report the outcome of a job, and are the same for programs that use Redis directly: ``JobFailed`` and
+``WaitTimeout`` of ``arqway.workers.contract.errors``.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 
 import httpx
 from pydantic import TypeAdapter
@@ -32,58 +33,48 @@ HELD = "idempotency_held"
 _PROBLEM = TypeAdapter(Problem)
 
 
+@dataclass(eq=False, repr=False)
 class ApiError(ArqwayError):
-    """The service did not do what was asked.
+    """The service did not do what was asked."""
 
-    Args:
-        detail: For people.
-        status: HTTP status; 0 where no answer came.
-        code: For programs: that of the problem, by ``docs/contract.md``; empty if the answer has none.
-        errors: Which parts of the request do not fit.
-        items: Which jobs of an atomic batch cannot be accepted.
-        job_id: The job that stands in the way.
-        request_id: Names the request in the service's log.
-        retry_after_s: When the service would like to be asked again.
-    """
+    detail: str
+    """For people."""
+    _: KW_ONLY
+    status: int = 0
+    """The HTTP status; 0 without a response."""
+    code: str = ""
+    """For programs: the code of the problem, as listed in ``docs/contract.md``; empty if the response has none."""
+    errors: Sequence[FieldError] = ()
+    """Which parts of the request are invalid."""
+    items: Sequence[ItemProblem] = ()
+    """Which jobs of an atomic batch cannot be accepted."""
+    job_id: str | None = None
+    """The job that the request conflicts with."""
+    request_id: str | None = None
+    """Identifies the request in the service's log."""
+    retry_after_s: float | None = None
+    """How long the service asks clients to wait before the next try."""
+    reached: bool = True
+    """Whether the service may have received the request."""
+    repeated: bool = False
+    """Whether the service may have served an earlier try of the same call."""
 
-    def __init__(
-        self,
-        detail: str,
-        *,
-        status: int = 0,
-        code: str = "",
-        errors: Sequence[FieldError] = (),
-        items: Sequence[ItemProblem] = (),
-        job_id: str | None = None,
-        request_id: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(" ".join([detail, *map(_told, errors)]))
-        self.detail = detail
-        self.status = status
-        self.code = code
-        self.errors = tuple(errors)
-        self.items = tuple(items)
-        self.job_id = job_id
-        self.request_id = request_id
-        self.retry_after_s = retry_after_s
-        self.reached = True
-        """Whether the service may have got the request."""
-        self.repeated = False
-        """Whether the service may have served an earlier try of the same call."""
+    def __post_init__(self) -> None:
+        told = (f"{'.'.join(map(str, one['loc'][1:])) or 'payload'}: {one['msg']}" for one in self.errors)
+        super().__init__(" ".join([self.detail, *told]))
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may well be served a little later."""
+        """Whether the same request may succeed a little later."""
         return isinstance(self, TooManyRequests | Unavailable) or self.code == HELD
 
 
 class Invalid(ApiError):  # noqa: N818 - a fact, as in arqway.workers.contract.errors
-    """The request cannot be served as it is."""
+    """The request is invalid."""
 
 
 class Unauthorised(ApiError):  # noqa: N818
-    """An API key is needed, or this one cannot be used."""
+    """An API key is needed, or this one is invalid."""
 
 
 class Forbidden(ApiError):  # noqa: N818
@@ -95,7 +86,7 @@ class NotFound(ApiError):  # noqa: N818
 
 
 class Conflict(ApiError):  # noqa: N818
-    """What was asked does not go with the present state."""
+    """The present state does not permit the request."""
 
 
 class TooManyRequests(ApiError):  # noqa: N818
@@ -103,11 +94,11 @@ class TooManyRequests(ApiError):  # noqa: N818
 
 
 class Unavailable(ApiError):  # noqa: N818
-    """The service does not answer, or cannot at the moment."""
+    """The service does not respond, or cannot serve the request at the moment."""
 
 
 class UnexpectedAnswer(ApiError):  # noqa: N818
-    """What answered is not Arqway, or a version that this client cannot read."""
+    """The response is not from Arqway, or from a version that this client cannot read."""
 
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {
@@ -117,18 +108,21 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     409: Conflict,
     412: Conflict,
     429: TooManyRequests,
-    502: Unavailable,
-    503: Unavailable,
-    504: Unavailable,
+    **dict.fromkeys((502, 503, 504), Unavailable),
 }
 
 
 def error_of(answer: httpx.Response) -> ApiError:
-    """Return the error that an answer tells, whoever wrote it: the service or a proxy before it."""
-    problem = _problem_in(answer)
-    return _class_of(answer)(
+    """Return the error that a response reports. A proxy's or another application's need not have a problem as body."""
+    status = answer.status_code
+    detail = f"The service answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+    problem: Problem = {"type": "about:blank", "title": "", "status": status, "detail": detail, "code": ""}
+    with suppress(TypeError, ValueError):
+        problem = _PROBLEM.validate_python({**problem, **from_json(answer.content)})
+    other = Invalid if answer.is_client_error else ApiError if answer.is_server_error else UnexpectedAnswer
+    return _BY_STATUS.get(status, other)(
         problem["detail"],
-        status=answer.status_code,
+        status=status,
         code=problem["code"],
         errors=problem.get("errors", ()),
         items=problem.get("items", ()),
@@ -139,7 +133,7 @@ def error_of(answer: httpx.Response) -> ApiError:
 
 
 def retry_after_s(answer: httpx.Response, now: datetime) -> float | None:
-    """Return what the header Retry-After says, as seconds from now; None where it says nothing that can be read.
+    """Return the header Retry-After as seconds from now, or None if it is absent or invalid.
 
     Source: RFC 9110, section 10.2.3: seconds, or a date.
     """
@@ -150,37 +144,3 @@ def retry_after_s(answer: httpx.Response, now: datetime) -> float | None:
         return max(0.0, (parsedate_to_datetime(given) - now).total_seconds())
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _problem_in(answer: httpx.Response) -> Problem:
-    """Return what the body tells, with the status for what it does not tell: others need not answer with problems."""
-    problem: Problem = {
-        "type": "about:blank",
-        "title": "",
-        "status": answer.status_code,
-        "detail": f"The service answered {answer.status_code} {_phrase(answer)}".rstrip(),
-        "code": "",
-    }
-    try:
-        return _PROBLEM.validate_python({**problem, **from_json(answer.content)})
-    except (TypeError, ValueError):
-        return problem
-
-
-def _told(error: FieldError) -> str:
-    return f"{'.'.join(map(str, error['loc'][1:])) or 'payload'}: {error['msg']}"
-
-
-def _class_of(answer: httpx.Response) -> type[ApiError]:
-    if found := _BY_STATUS.get(answer.status_code):
-        return found
-    if answer.is_client_error:
-        return Invalid
-    return ApiError if answer.is_server_error else UnexpectedAnswer
-
-
-def _phrase(answer: httpx.Response) -> str:
-    try:
-        return HTTPStatus(answer.status_code).phrase
-    except ValueError:
-        return ""

@@ -1,99 +1,84 @@
-"""Calls about one job, and how they behave when the connection breaks in the middle of one."""
+"""Reading a job, and waiting for it by long polls, which the service answers once there is news."""
 
 import asyncio
-from contextlib import aclosing
+import re
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from math import ceil, inf
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from arqway.service.client.errors import ApiError, Conflict, TooManyRequests, Unavailable
-from arqway.service.client.polling import polls
-from arqway.service.client.submission import UNSET, payload_json
-from arqway.service.client.transport import Request, Transport
-from arqway.service.client.views import Job, JobHandle, ResultT, handle_of, read_job, read_object
+from arqway.service.client.errors import TooManyRequests, Unavailable, retry_after_s
+from arqway.service.client.transport import Patience, Request, Transport
+from arqway.service.client.views import Job, JobHandle, ResultT, read_job, read_object
 from arqway.workers.contract.errors import WaitTimeout
-from arqway.workers.contract.states import JobState
+
+LONG_POLL_S = 30
+"""A proxy may take a longer silence for a dead connection."""
+_APPLIED = re.compile(r"\bwait=0*[1-9]")
+_PAUSE_S = 1.0
 
 
-def path_of(job: JobHandle[Any] | str) -> str:
-    """Return where a job is."""
-    return f"/jobs/{quote(handle_of(job).id, safe='')}"
+def path_of(job: JobHandle[Any]) -> str:
+    """Return the path of a job."""
+    return f"/jobs/{quote(job.id, safe='')}"
 
 
 def job_in(answer: httpx.Response, handle: JobHandle[ResultT]) -> Job[ResultT]:
-    """Return the job that an answer tells. Raises UnexpectedAnswer."""
+    """Return the job that a response has as its body. Raises UnexpectedAnswer."""
     return read_job(read_object(answer.content), handle, answer.headers.get("etag"))
 
 
-async def read(transport: Transport, handle: JobHandle[ResultT]) -> Job[ResultT]:
-    """Return a job as it is."""
-    return job_in(await transport.send(Request("GET", path_of(handle))), handle)
-
-
 async def wait(transport: Transport, handle: JobHandle[ResultT], timeout_s: float | None) -> Job[ResultT]:
-    """Return a job once it has ended. Raises WaitTimeout."""
+    """Return a job once it has ended. Raises WaitTimeout.
+
+    With a timeout, broken connections and refusals are tolerated until then; without, as long as the transport does.
+    """
     clock = asyncio.get_running_loop().time
-    until_s = None if timeout_s is None else clock() + timeout_s
+    until_s = inf if timeout_s is None else clock() + timeout_s
     late = WaitTimeout(f"Job {handle.id} has not ended within {timeout_s} s.", job_id=handle.id)
     try:
-        async with aclosing(polls(transport, path_of(handle), until_s)) as answers:
-            async for answer in answers:
-                seen = job_in(answer, handle)
-                if seen.finished:
-                    return seen
-                if until_s is not None and clock() >= until_s:
-                    break
+        while True:
+            wait_s = max(0, ceil(min(LONG_POLL_S, until_s - clock())))  # once the time is over, one last look
+            patience = Patience(until_s=until_s, retries=None) if timeout_s is not None and wait_s else None
+            request = Request("GET", path_of(handle), headers=_prefer(wait_s))
+            answer = await transport.send(request, wait_s=wait_s, patience=patience)
+            seen = job_in(answer, handle)
+            if seen.finished:
+                return seen
+            if clock() >= until_s:
+                raise late
+            await _pace(answer, wait_s)
     except (Unavailable, TooManyRequests) as error:
-        if until_s is None:
+        if timeout_s is None:
             raise
         raise late from error
-    raise late
 
 
-async def ended_within(transport: Transport, accepted: Job[ResultT], wait_s: float) -> Job[ResultT]:
-    """Return a job that was accepted just now at its end, or else as it was: it is accepted, so nothing is raised.
-
-    It is asked for by itself. A submission that waits holds its idempotency key, so it could not be sent again.
-    """
-    try:
-        return await wait(transport, accepted, wait_s)
-    except (ApiError, WaitTimeout):
-        return accepted
-
-
-async def cancel(transport: Transport, job: JobHandle[ResultT], *, if_unchanged: bool) -> Job[ResultT]:
-    """Cancel a job. If an earlier try was served, and only its answer was lost, that counts."""
-    try:
-        return await _act(transport, job, "cancel", None, if_unchanged)
-    except Conflict as error:
-        now = await read(transport, handle_of(job)) if error.repeated else None
-        if now and (now.state is JobState.CANCELLED or now.cancel_requested_at):
-            return now
-        raise
+async def changes(transport: Transport, handle: JobHandle[ResultT]) -> AsyncGenerator[Job[ResultT], None]:
+    """Yield a job as it is now and each time it has changed, up to its end."""
+    headers: dict[str, str] = {}
+    while True:
+        wait_s = LONG_POLL_S if headers else 0
+        answer = await transport.send(Request("GET", path_of(handle), headers=headers), wait_s=wait_s)
+        if answer.status_code != httpx.codes.NOT_MODIFIED:
+            seen = job_in(answer, handle)
+            yield seen
+            if seen.finished:
+                return
+        await _pace(answer, wait_s)
+        tag = answer.headers.get("etag")
+        headers = {**_prefer(LONG_POLL_S), "If-None-Match": tag} if tag else {}
 
 
-async def retry(transport: Transport, job: JobHandle[ResultT], payload: Any, *, if_unchanged: bool) -> Job[ResultT]:
-    """Submit an ended job again. If an earlier try was served, and only its answer was lost, that counts."""
-    body = None if payload is UNSET else payload_json(job.definition, payload)
-    try:
-        return await _act(transport, job, "retry", body, if_unchanged)
-    except Conflict as error:
-        now = await read(transport, handle_of(job)) if error.repeated else None
-        if now and now.retried_as:
-            return await read(transport, JobHandle(now.retried_as, job.definition))
-        raise
+def _prefer(wait_s: int) -> dict[str, str]:
+    return {"Prefer": f"wait={wait_s}"} if wait_s else {}
 
 
-async def _act(
-    transport: Transport, job: JobHandle[ResultT], verb: str, body: bytes | None, if_unchanged: bool
-) -> Job[ResultT]:
-    headers = {"If-Match": _tag_of(job)} if if_unchanged else {}
-    answer = await transport.send(Request("POST", f"{path_of(job)}:{verb}", body=body, headers=headers))
-    return job_in(answer, handle_of(job))
-
-
-def _tag_of(job: JobHandle[Any]) -> str:
-    if not isinstance(job, Job) or job.etag is None:
-        raise TypeError("if_unchanged needs a job as a call returned it")
-    return job.etag
+async def _pace(answer: httpx.Response, wait_s: int) -> None:
+    """Pause if the service did not: a setting may forbid it to wait, and a proxy may drop the headers involved."""
+    waited = not wait_s or _APPLIED.search(answer.headers.get("preference-applied", ""))
+    if "etag" not in answer.headers or not waited:
+        await asyncio.sleep(retry_after_s(answer, datetime.now(UTC)) or _PAUSE_S)

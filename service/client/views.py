@@ -1,16 +1,17 @@
-"""Jobs and their events, typed by the jobs' definitions; anything else is read as its shape in ``service.shapes`` says.
+"""Jobs and their events, typed by the jobs' definitions. Everything else is read as its shape in ``service.shapes``.
 
-Parts that a later version of the service adds are passed over.
+Members that a later version of the service adds are ignored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
-from pydantic import GetPydanticSchema, TypeAdapter, ValidationError
-from pydantic_core import core_schema, from_json, to_json
+from pydantic import InstanceOf, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+from typing_extensions import TypeVar
 
 from arqway.service.client.errors import UnexpectedAnswer
 from arqway.service.shapes.batches import BatchView
@@ -19,25 +20,22 @@ from arqway.workers.contract.record import Failure, Progress
 from arqway.workers.contract.states import TERMINAL_STATES, JobState
 from arqway.workers.definition import JobDefinition
 
-ResultT = TypeVar("ResultT")
+ResultT = TypeVar("ResultT", default=Any)
+"""The type of a job's result; any, if the job is given by its id."""
 ViewT = TypeVar("ViewT")
-
-_UNCHECKED = GetPydanticSchema(lambda _source, _handler: core_schema.any_schema())
 
 
 @dataclass(frozen=True, slots=True)
 class JobHandle(Generic[ResultT]):
-    """Names a job; with a definition, its result is read as what the definition says."""
+    """Identifies a job. With a definition, the result is read as the definition's result type."""
 
     id: str
-    definition: Annotated[JobDefinition[Any, ResultT] | None, _UNCHECKED] = field(
-        default=None, repr=False, compare=False
-    )
+    definition: InstanceOf[JobDefinition[Any, ResultT]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(JobHandle[ResultT]):
-    """A job, as it was when the service told. A part that does not apply is None."""
+    """A snapshot of a job. An attribute that does not apply is None."""
 
     kind: str
     queue: str
@@ -58,15 +56,15 @@ class Job(JobHandle[ResultT]):
     retry_of: str | None = None
     retried_as: str | None = None
     progress: Progress | None = None
-    result: Annotated[ResultT | None, _UNCHECKED] = None
-    """Once it has succeeded; may be None then, too."""
+    result: ResultT | None = None
+    """Set once the job has succeeded; may be None then, too."""
     failure: Failure | None = None
     etag: str | None = None
-    """Names this version of the job; None where it came in a list or in an event."""
+    """Identifies this version of the job; None if it came in a list or in an event."""
 
     @property
     def finished(self) -> bool:
-        """Whether nothing follows any more."""
+        """Whether its state is final."""
         return self.state in TERMINAL_STATES
 
     @property
@@ -80,25 +78,19 @@ class Job(JobHandle[ResultT]):
             return event.job
         if event.state is None or event.attempt is None:
             return self
-        return replace(
-            self,
-            state=event.state,
-            attempt=event.attempt,
-            progress=event.progress or self.progress,
-            failure=event.failure or self.failure,
-            etag=None,
-        )
+        progress, failure = event.progress or self.progress, event.failure or self.failure
+        return replace(self, state=event.state, attempt=event.attempt, progress=progress, failure=failure, etag=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Generic[ResultT]):
-    """Something that happened. A part that does not apply is None."""
+    """An event of a job or of a batch. An attribute that does not apply is None."""
 
     name: str
-    """The state that a job reached, or ``progress``; of a batch ``batch`` and ``finished``; ``gap``: events before this
-    one are no longer kept."""
+    """The state that a job reached, or ``progress``; for a batch ``batch`` or ``finished``; or ``gap``: events before
+    this one are no longer kept."""
     id: str
-    """Behind it a stream can be taken up again."""
+    """A stream can be resumed after this id."""
     job_id: str | None = None
     state: JobState | None = None
     attempt: int | None = None
@@ -106,7 +98,7 @@ class Event(Generic[ResultT]):
     progress: Progress | None = None
     failure: Failure | None = None
     job: "Job[ResultT] | None" = None
-    """All of the job, in the event that ends its own stream."""
+    """The whole job, in the event that ends its stream."""
     batch: BatchView | None = None
     """The state of the batch, in an event ``batch``."""
 
@@ -117,21 +109,21 @@ class SubmittedBatch:
 
     id: str
     outcomes: tuple[JobHandle[Any] | ItemProblem, ...]
-    """For each item its job, or why it was refused. Empty if the call was repeated and the service has forgotten."""
+    """For each item its job, or why it was refused. Empty if the call was repeated and these are no longer stored."""
 
     @property
     def jobs(self) -> list[JobHandle[Any]]:
-        """Those that were accepted."""
+        """The jobs that were accepted."""
         return [outcome for outcome in self.outcomes if isinstance(outcome, JobHandle)]
 
     @property
     def refused(self) -> list[ItemProblem]:
-        """Those that were not."""
+        """The problems of the items that were refused."""
         return [outcome for outcome in self.outcomes if not isinstance(outcome, JobHandle)]
 
 
 def handle_of(job: JobHandle[ResultT] | str) -> JobHandle[ResultT]:
-    """Return what names a job."""
+    """Return a handle of the job, without anything else that is known about it."""
     return JobHandle(job) if isinstance(job, str) else JobHandle(job.id, job.definition)
 
 
@@ -142,7 +134,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UnexpectedAnswer("What answers is not Arqway.")
+        raise UnexpectedAnswer("The response is not from Arqway.")
     return value
 
 
@@ -157,10 +149,14 @@ def read_view(kind: type[ViewT], view: Any) -> ViewT:
 
 def read_job(view: Mapping[str, Any], handle: JobHandle[ResultT], etag: str | None = None) -> Job[ResultT]:
     """Read a job, with its result by the handle's definition. Raises UnexpectedAnswer."""
-    known = {name: view[name] for name in _JOB_PARTS & view.keys()}
-    if handle.definition is not None and "result" in known:
-        known["result"] = _read_result(handle.definition, known["result"])
-    return read_view(Job, {**known, "definition": handle.definition, "etag": etag})
+    job = {**view, "definition": handle.definition, "etag": etag}
+    if handle.definition is not None and "result" in view:
+        try:
+            job["result"] = handle.definition.result.validate_json(to_json(view["result"]))
+        except ValidationError as error:
+            kind = handle.definition.kind
+            raise UnexpectedAnswer(f"The result of {kind} does not match this client's definition.") from error
+    return read_view(Job, job)
 
 
 def read_event(name: str, event_id: str, data_json: str, handle: JobHandle[ResultT]) -> Event[ResultT]:
@@ -168,10 +164,8 @@ def read_event(name: str, event_id: str, data_json: str, handle: JobHandle[Resul
     data = read_object(data_json.encode())
     if name == "batch":
         return Event(name=name, id=event_id, batch=read_view(BatchView, data))
-    known: dict[str, Any] = {
-        part: data[part] for part in ("state", "attempt", "at", "progress", "failure") if part in data
-    }
-    if "kind" in data:  # the job's end, told by all of it
+    known: dict[str, Any] = {part: data.get(part) for part in ("state", "attempt", "at", "progress", "failure")}
+    if "kind" in data:  # the event that ends a job has the whole job
         known |= {"at": data.get("finished_at"), "job": read_job(data, handle)}
     return read_view(Event, {**known, "name": name, "id": event_id, "job_id": data.get("id")})
 
@@ -179,13 +173,3 @@ def read_event(name: str, event_id: str, data_json: str, handle: JobHandle[Resul
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def _read_result(definition: JobDefinition[Any, ResultT], result: Any) -> ResultT:
-    try:
-        return definition.result.validate_json(to_json(result))
-    except ValidationError as error:
-        raise UnexpectedAnswer(f"The result of {definition.kind} is not what this client's definition says.") from error
-
-
-_JOB_PARTS = {part.name for part in fields(Job)} - {"definition", "etag"}

@@ -1,4 +1,4 @@
-"""A job as its clients see it, its events and lists; ``workers.contract.view`` makes the views from records."""
+"""A job as its clients see it, its events and lists. ``workers.contract.view`` makes the views from records."""
 
 import re
 from collections.abc import Iterable
@@ -12,6 +12,19 @@ from arqway.workers.definition import JobDefinition
 
 EXAMPLE_ID = "0c2f7e6d9b1a4f4c8a51d3e2f6b7a890"
 EXAMPLE_BATCH_ID = "7c1d52a9f0e84b63a1b2c3d4e5f60718"
+EXAMPLE_PROGRESS: dict[str, Any] = {"current": 2, "total": 5, "message": "Summarised"}
+EXAMPLE_JOB: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "kind": "report.generate",
+    "queue": "default",
+    "state": "running",
+    "attempt": 1,
+    "max_attempts": 6,
+    "created_at": "2026-03-01T09:30:00.125Z",
+    "due_at": "2026-03-01T09:30:00.125Z",
+    "started_at": "2026-03-01T09:30:00.131Z",
+    "progress": EXAMPLE_PROGRESS,
+}
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="UTC, with milliseconds")]
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -20,15 +33,14 @@ JobId = Annotated[str, Field(description="The job's id")]
 
 
 def _check_moment(moment: Any) -> Any:
-    """Refuse what pydantic would accept besides, such as a number: is it seconds or milliseconds?"""
+    """Refuse other forms that pydantic would accept, such as a number, which could be seconds or milliseconds."""
     if not isinstance(moment, str) or not _RFC_3339.fullmatch(moment):
         raise ValueError("a moment is written as RFC 3339 says, such as 2026-03-01T09:30:00Z")
     return moment
 
 
-Moment = Annotated[
-    AwareDatetime, Strict(False), BeforeValidator(_check_moment)
-]  # behind a check, a strict body takes no text
+# Without Strict(False), a strict body would refuse text, because of the check before it.
+Moment = Annotated[AwareDatetime, Strict(False), BeforeValidator(_check_moment)]
 """A date and time with its offset, as a client writes it. Source: RFC 3339."""
 
 
@@ -51,26 +63,7 @@ class FailureView(TypedDict):
     traceback: NotRequired[Annotated[str, Field(description="Its last frames; with the scope operate only")]]
 
 
-@with_config(
-    ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": EXAMPLE_ID,
-                    "kind": "report.generate",
-                    "queue": "default",
-                    "state": "running",
-                    "attempt": 1,
-                    "max_attempts": 6,
-                    "created_at": "2026-03-01T09:30:00.125Z",
-                    "due_at": "2026-03-01T09:30:00.125Z",
-                    "started_at": "2026-03-01T09:30:00.131Z",
-                    "progress": {"current": 2, "total": 5, "message": "Summarised"},
-                }
-            ]
-        }
-    )
-)
+@with_config(json_schema_extra={"examples": [EXAMPLE_JOB]})
 class JobView(TypedDict):
     """A job."""
 

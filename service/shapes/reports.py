@@ -2,16 +2,16 @@
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from arqway.service.shapes.jobs import EXAMPLE_ID, ProgressView
+from arqway.service.shapes.jobs import EXAMPLE_ID, EXAMPLE_PROGRESS, ProgressView
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 from arqway.workers.contract.view import progress_view
 
 
-@with_config(ConfigDict(json_schema_extra={"examples": [{"task_id": EXAMPLE_ID}]}))
+@with_config(json_schema_extra={"examples": [{"task_id": EXAMPLE_ID}]})
 class AcceptedReport(TypedDict):
     """The id to ask for."""
 
@@ -29,17 +29,7 @@ ReportState = Literal["PENDING", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAI
 
 
 @with_config(
-    ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "task_id": EXAMPLE_ID,
-                    "state": "PROGRESS",
-                    "progress": {"current": 2, "total": 5, "message": "Summarised"},
-                }
-            ]
-        }
-    )
+    json_schema_extra={"examples": [{"task_id": EXAMPLE_ID, "state": "PROGRESS", "progress": EXAMPLE_PROGRESS}]}
 )
 class ReportView(TypedDict):
     """Where a report is in its making."""

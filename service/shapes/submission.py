@@ -1,8 +1,8 @@
-"""What a client may say about a job beside its payload: as query parameters, and in the jobs of a batch."""
+"""The options of a submission: as query parameters, and for each job of a batch."""
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
 
@@ -13,6 +13,7 @@ from arqway.workers.contract.callback import URL_CHARS
 if TYPE_CHECKING:
     from arqway.workers.client import SubmitOptions
 
+_ARGUMENTS, _NO_OPTIONS = {"tag": "tags"}, {"kind", "payload"}
 _LONGEST_DELAY_S = 100 * 365 * 86_400
 _WORD = "1 to 128 of A-Z a-z 0-9 _ . : / @ + ~ -, a letter or digit first"
 Word = Annotated[str, Field(pattern=f"^{keys.WORD.pattern}$")]
@@ -48,27 +49,17 @@ class Options(BaseModel):
         return self
 
     def submit_options(self) -> "SubmitOptions":
-        """Return them as the queue takes them."""
-        options: SubmitOptions = {
-            "run_at": self.run_at,
-            "queue": self.queue,
-            "unique_key": self.unique_key,
-            "deadline": self.deadline,
-            "callback_url": self.callback_url,
-        }
+        """Return the options that were given, as the queue takes them."""
+        given = {_ARGUMENTS.get(name, name): getattr(self, name) for name in self.model_fields_set - _NO_OPTIONS}
         if self.delay is not None:
-            options["delay"] = timedelta(seconds=self.delay)
-        return options
+            given["delay"] = timedelta(seconds=self.delay)
+        return cast("SubmitOptions", given)
 
 
 class QueryOptions(Options):
     """The options as query parameters."""
 
     tag: Tags = Field(default=[], description=f"A word to find the job by; may be repeated; {_WORD}")
-
-    def submit_options(self) -> "SubmitOptions":
-        """Return them as the queue takes them."""
-        return {**super().submit_options(), "tags": self.tag}
 
 
 def query_options(queues: Sequence[str]) -> type[QueryOptions]:
@@ -86,13 +77,6 @@ class BatchJob(Options):
     kind: str = Field(description="Its kind", examples=["report.generate"])
     payload: JsonValue = Field(description="What the kind takes", examples=[{"user_id": 14048}])
     tags: Tags = Field(default=[], description=f"Words to find the job by; {_WORD}")
-
-    def submit_options(self) -> "SubmitOptions":
-        """Return them as the queue takes them."""
-        return {**super().submit_options(), "tags": self.tags} if self.model_fields_set - _PLAIN else {}
-
-
-_PLAIN = {"kind", "payload"}
 
 
 class BatchRequest(BaseModel):

@@ -271,7 +271,7 @@ async def test_what_is_not_arqway_is_told_in_one_line(
         code = await asyncio.to_thread(main, [*command, "--url", other.url])
     told = capsys.readouterr()
     assert (code, told.out) == (1, "")
-    assert told.err == "arqway: What answers is not Arqway.\n"
+    assert told.err == "arqway: The response is not from Arqway.\n"
 
 
 async def test_a_lost_answer_is_told_as_such(settings: Settings, capsys: Captured) -> None:

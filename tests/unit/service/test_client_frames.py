@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arqway.service.client.frames import Frame, FrameReader
+from arqway.service.client.streams import Frame, FrameReader
 from arqway.service.sse.frames import HEARTBEAT, OPENING, frame, id_frame
 
 ODD = '{"message": "a\u2028b\u2029c\x0bd\x85e"}'

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arqway.service.client.patience import FIRST_S, LONGEST_S, Patience
+from arqway.service.client.transport import FIRST_S, LONGEST_S, Patience
 
 SHARES = st.floats(0, 1)
 SECONDS = st.floats(0, 1e6)

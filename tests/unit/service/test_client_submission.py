@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arqway.service.client.errors import Invalid
-from arqway.service.client.listing import ListOptions
-from arqway.service.client.submission import NewJob, RawJson, key_header, payload_json
+from arqway.service.client.options import ListOptions, NewJob, RawJson, key_header, payload_json
 from arqway.service.shapes.jobs import ListQuery
 from arqway.service.shapes.submission import BatchJob, QueryOptions
 from arqway.workers.definition import JobOptions

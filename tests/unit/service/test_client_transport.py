@@ -16,7 +16,7 @@ from arqway.service.client import (
     Unavailable,
     UnexpectedAnswer,
 )
-from arqway.service.client.streaming import frames
+from arqway.service.client.streams import frames
 from arqway.service.client.transport import Transport
 from arqway.workers.contract.errors import ConfigurationError
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from arqway.service.client.errors import UnexpectedAnswer
-from arqway.service.client.frames import FrameReader
+from arqway.service.client.streams import FrameReader
 from arqway.service.client.views import (
     Event,
     Job,
@@ -127,7 +127,7 @@ def test_what_is_no_job_is_told(view: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"{", b"<html>"])
 def test_what_is_no_object_is_not_arqway(body: bytes) -> None:
     """Some other program listens there."""
-    with pytest.raises(UnexpectedAnswer, match="not Arqway"):
+    with pytest.raises(UnexpectedAnswer, match="not from Arqway"):
         read_object(body)
 
 

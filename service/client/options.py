@@ -1,36 +1,53 @@
-"""What to submit: a job's definition or kind, its payload, and how it is to be run."""
+"""What calls are given, written as the service reads it: jobs to submit, their options, and filters."""
 
 import re
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from typing_extensions import TypedDict
 
 from arqway.service.client.errors import Invalid
 from arqway.service.client.views import JobHandle
 from arqway.service.shapes.problems import FieldError
 from arqway.workers.contract.errors import InvalidPayload
+from arqway.workers.contract.states import JobState
 from arqway.workers.definition import JobDefinition, JobOptions
 
 _KEY = re.compile(r"[ -~]{1,255}")
-_UNPROCESSABLE, _BAD = 422, 400
 UNSET: Any = object()
-"""Nothing was given, not even None."""
+"""The argument was omitted; None is a value."""
 
 
 class RawJson(bytes):
-    """A payload that is JSON already, and is sent as it is."""
+    """A payload that is already JSON and is sent unchanged."""
 
 
 class HttpSubmitOptions(JobOptions, total=False):
     """How a job is to be submitted and run."""
 
     wait_s: float | None
-    """Wait so long for its end before returning it as it is then."""
+    """How long to wait for its end before it is returned as it is then."""
     idempotency_key: str | None
-    """Names this submission, so that it makes one job however often it is sent; a random one by default."""
+    """Identifies this submission, so that it makes one job however often it is sent; random by default."""
+
+
+class ListOptions(TypedDict, total=False):
+    """A filter of jobs. A job must match every option that is given."""
+
+    state: JobState | str | None
+    kind: str | None
+    queue: str | None
+    tag: str | None
+    batch: str | None
+    fingerprint: str | None
+    """The fingerprint of the failure of dead letters."""
+    created_from: datetime | None
+    """Accepted at this time or later; needs a time zone."""
+    created_to: datetime | None
+    """Accepted at this time or earlier; needs a time zone."""
 
 
 class NewJob(NamedTuple):
@@ -48,23 +65,29 @@ class NewJob(NamedTuple):
 
     @property
     def definition(self) -> JobDefinition[Any, Any] | None:
-        """Its definition, if that is known."""
+        """Its definition, if it is known."""
         return None if isinstance(self.job, str) else self.job
 
     def query(self) -> list[tuple[str, str]]:
         """Return the options as query parameters."""
-        parts = _written(self.options)
-        tags: Iterable[str] = parts.pop("tags", ())
+        parts = written(self.options)
+        tags = parts.pop("tags", ())
         return [*((name, str(value)) for name, value in parts.items()), *(("tag", tag) for tag in tags)]
 
     def as_json(self) -> bytes:
-        """Return it as an element of a batch's body."""
-        head = to_json({"kind": self.kind, **_written(self.options)})
+        """Return the job as an element of a batch's body."""
+        head = to_json({"kind": self.kind, **written(self.options)})
         return b'%b,"payload":%b}' % (head[:-1], payload_json(self.definition, self.payload))
 
     def handle(self, job_id: str) -> JobHandle[Any]:
-        """Return what names the job that became of it."""
+        """Return a handle of the job that this became."""
         return JobHandle(job_id, self.definition)
+
+
+def written(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options or a filter as JSON values, without those that are None."""
+    present = {name: value for name, value in given.items() if value is not None}
+    return cast(dict[str, Any], to_jsonable_python(present, timedelta_mode="float"))
 
 
 def payload_json(definition: JobDefinition[Any, Any] | None, payload: Any) -> bytes:
@@ -75,10 +98,9 @@ def payload_json(definition: JobDefinition[Any, Any] | None, payload: Any) -> by
         return to_json(payload) if definition is None else definition.write_payload(payload)
     except InvalidPayload as error:
         errors = [FieldError(loc=["body", *one["loc"]], type=one["type"], msg=one["msg"]) for one in error.errors]
-        raise Invalid(str(error), status=_UNPROCESSABLE, code="invalid_payload", errors=errors) from error
+        raise Invalid(str(error), status=422, code="invalid_payload", errors=errors) from error
     except PydanticSerializationError as error:
-        detail = "The payload cannot be written as JSON."
-        raise Invalid(detail, status=_UNPROCESSABLE, code="invalid_payload") from error
+        raise Invalid("The payload cannot be written as JSON.", status=422, code="invalid_payload") from error
 
 
 def key_header(idempotency_key: str | None) -> dict[str, str]:
@@ -89,21 +111,6 @@ def key_header(idempotency_key: str | None) -> dict[str, str]:
     key = str(uuid4()) if idempotency_key is None else idempotency_key
     if not _KEY.fullmatch(key):
         detail = "An idempotency key is 1 to 255 visible characters."
-        raise Invalid(detail, status=_BAD, code="invalid_idempotency_key")
+        raise Invalid(detail, status=400, code="invalid_idempotency_key")
     escaped = key.replace("\\", "\\\\").replace('"', '\\"')
     return {"Idempotency-Key": f'"{escaped}"'}
-
-
-def _written(options: JobOptions) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in options.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case timedelta():
-            return value.total_seconds()
-        case datetime():
-            return value.isoformat()
-        case str():
-            return value
-    return list(value)
