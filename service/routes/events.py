@@ -9,13 +9,12 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from arqway.service.access.admission import still_admitted
-from arqway.service.access.callers import caller_of, requires
-from arqway.service.dependencies import BatchIdPath, JobIdPath, arqway_of, batches_of, queue_of
-from arqway.service.http.routing import JobRoute
+from arqway.service.access.callers import Callers, caller_of, requires
+from arqway.service.http.routing import JobRoute, arqway_of
 from arqway.service.openapi.responses import EVENT_STREAM, Responses, answer, problems
-from arqway.service.problems.errors import InvalidEventId, TooManyStreams
-from arqway.service.routes.batches import view_of
+from arqway.service.problems.errors import AccessRefused, InvalidEventId, TooManyStreams
+from arqway.service.routes.batches import BatchIdPath, batches_of, view_of
+from arqway.service.routes.jobs import JobIdPath
 from arqway.service.sse.feeds import BatchState, batch_frames, tenant_frames
 from arqway.service.sse.jobs import job_frames
 from arqway.service.sse.resumption import (
@@ -53,7 +52,7 @@ async def stream_job(
 ) -> Response:
     """Stream the events of one job: past ones, then new ones, and finally the finished job. Then the stream ends."""
     after = job_event_id(last_event_id, resumed)
-    return _stream(request, job_frames(queue_of(request), caller_of(request), job_id, after))
+    return _stream(request, job_frames(arqway_of(request).jobs, caller_of(request), job_id, after))
 
 
 @router.get(
@@ -67,8 +66,13 @@ async def stream_batch(
 ) -> Response:
     """Stream the batch's current state, then the events of its jobs. The stream ends when the batch has finished."""
     place = feed_place(last_event_id, resumed)
-    read = partial(_read_batch, request, batch_id)
-    return _stream(request, batch_frames(queue_of(request), caller_of(request).tenant, batch_id, place, read))
+
+    async def read() -> BatchState:
+        async with arqway_of(request).streams.turn:
+            batch = await batches_of(request).read(batch_id)
+        return BatchState(view_of(batch), batch.finished_ms)
+
+    return _stream(request, batch_frames(arqway_of(request).jobs, caller_of(request).tenant, batch_id, place, read))
 
 
 @router.get(
@@ -84,25 +88,28 @@ async def stream_all(
     resumed: FeedPlaceQuery = None,
 ) -> Response:
     """Stream the events of all of the caller's jobs, from now on or after the last event that was received."""
-    place, wanted = feed_place(last_event_id, resumed), _known_names(names or [])
-    return _stream(request, tenant_frames(queue_of(request), caller_of(request).tenant, place, wanted))
+    place, wanted = feed_place(last_event_id, resumed), frozenset(names or [])
+    if not wanted <= EVENT_NAMES:
+        expected = ", ".join(sorted(EVENT_NAMES))
+        raise RequestValidationError(
+            [{"loc": ("query", "event"), "type": "enum", "msg": f"Input should be {expected}"}]
+        )
+    return _stream(request, tenant_frames(arqway_of(request).jobs, caller_of(request).tenant, place, wanted))
 
 
 def _stream(request: Request, source: Any) -> EventStream:
     return EventStream(arqway_of(request).streams, source, partial(still_admitted, request))
 
 
-async def _read_batch(request: Request, batch_id: str) -> BatchState:
-    async with arqway_of(request).streams.turn:
-        batch = await batches_of(request).read(batch_id)
-    return BatchState(view_of(batch), batch.finished_ms)
+async def still_admitted(request: Request) -> bool:
+    """Return whether the caller may continue this request; for streams, which can outlive a key's revocation.
 
-
-def _known_names(names: list[str]) -> frozenset[str]:
-    """Return the names as a set. Raises RequestValidationError for an unknown name."""
-    if not EVENT_NAMES.issuperset(names):
-        expected = ", ".join(sorted(EVENT_NAMES))
-        raise RequestValidationError(
-            [{"loc": ("query", "event"), "type": "enum", "msg": f"Input should be {expected}"}]
-        )
-    return frozenset(names)
+    While Redis is away, every caller may. A ``caller=`` dependency is evaluated only once, when the request begins.
+    """
+    callers: Callers | None = request.scope.get("callers")
+    try:
+        return callers is None or await callers(request.scope) is not None
+    except AccessRefused:
+        return False
+    except StoreUnavailable:
+        return True
