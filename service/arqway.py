@@ -125,11 +125,7 @@ class Arqway:
             yield
 
     def router(
-        self,
-        *,
-        prefix: str = "",
-        caller: Callable[..., Any] | None = None,
-        dependencies: Sequence[params.Depends] = (),
+        self, *, prefix: str = "", caller: Callable[..., Any] | None = None, dependencies: Sequence[params.Depends] = ()
     ) -> APIRouter:
         """Return Arqway's routes, for ``app.include_router``. They turn their own errors into problem responses.
 

@@ -82,10 +82,7 @@ async def stream_batch(
     responses={**_OPEN, **problems(RequestValidationError, *_PROBLEMS)},
 )
 async def stream_all(
-    request: Request,
-    names: EventNames = None,
-    last_event_id: FeedPlaceHeader = None,
-    resumed: FeedPlaceQuery = None,
+    request: Request, names: EventNames = None, last_event_id: FeedPlaceHeader = None, resumed: FeedPlaceQuery = None
 ) -> Response:
     """Stream the events of all of the caller's jobs, from now on or after the last event that was received."""
     place, wanted = feed_place(last_event_id, resumed), frozenset(names or [])
