@@ -138,9 +138,16 @@ class Arqway:
         """
         self._mounted = True
         router = APIRouter(lifespan=self.lifespan)
-        identify = [] if caller is None else [Depends(self._identified_by(caller))]
+
+        async def identify(request: Request, found: Annotated[Caller | None, Depends(caller)]) -> None:
+            if found is None:
+                raise Unauthenticated
+            await self.admission.count(found)
+            request.scope["caller"] = found
+
+        identified = [] if caller is None else [Depends(identify)]
         for route in declared_routes(self.registry):
-            before = [*dependencies, *(identify if route.needed_scope else [])]
+            before = [*dependencies, *(identified if route.needed_scope else [])]
             router.routes.append(route.bound(self, prefix=prefix, dependencies=before, admits=caller is None))
         return router
 
@@ -180,12 +187,3 @@ class Arqway:
             admission, body_limit = Admission(callers, access.limits.draw), BodyLimit(settings.max_body_bytes)
             streams = OpenStreams(settings)
             return _Opened(settings, jobs, queues, access, streams, admission, body_limit, stack.pop_all())
-
-    def _identified_by(self, caller: Callable[..., Any]) -> Callable[..., Any]:
-        async def identify(request: Request, found: Annotated[Caller | None, Depends(caller)]) -> None:
-            if found is None:
-                raise Unauthenticated
-            await self.admission.count(found)
-            request.scope["caller"] = found
-
-        return identify

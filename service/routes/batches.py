@@ -23,7 +23,7 @@ from arqway.service.http.routing import (
 )
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.answers import item_problem
-from arqway.service.routes.jobs import ID_PATTERN
+from arqway.service.routes.jobs import ID
 from arqway.service.shapes.batches import AcceptedBatchView, ActedView, BatchView
 from arqway.service.shapes.jobs import EXAMPLE_BATCH_ID
 from arqway.service.shapes.submission import BatchRequest
@@ -39,9 +39,7 @@ router = APIRouter(route_class=JobRoute, tags=["batches"])
 BatchIdPath = Annotated[
     str,
     Path(
-        description="The batch's id, as returned by the submission",
-        examples=[EXAMPLE_BATCH_ID],
-        json_schema_extra={**ID_PATTERN},
+        description="The batch's id, as returned by the submission", examples=[EXAMPLE_BATCH_ID], json_schema_extra=ID
     ),
 ]
 

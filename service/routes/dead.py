@@ -12,7 +12,7 @@ from arqway.service.access.audit import audit
 from arqway.service.access.callers import caller_of, requires
 from arqway.service.http.routing import BODY_PROBLEMS, JobRoute, arqway_of, json_answer
 from arqway.service.openapi.responses import answer, problems
-from arqway.service.routes.lists import job_filter, page_answer
+from arqway.service.routes.jobs import job_filter, page_answer
 from arqway.service.shapes.operations import DeadView, RedriveRequest, RedriveView
 from arqway.workers.client.dead import DeadLetterGroup, DeadLetters
 from arqway.workers.contract.api_key import Scope
@@ -43,9 +43,9 @@ async def list_dead(
     To list the jobs of a group, use `GET /jobs?fingerprint=…`.
     """
     skip = 0 if cursor is None else _read_cursor(cursor)
-    page = await _dead_letters_of(request).groups(skip=skip, limit=limit)
-    operator = caller_of(request).is_operator
-    view = {"groups": [_group_view(group, operator=operator) for group in page.groups]}
+    caller = caller_of(request)
+    page = await DeadLetters(arqway_of(request).jobs, caller.tenant).groups(skip=skip, limit=limit)
+    view = {"groups": [_group_view(group, operator=caller.is_operator) for group in page.groups]}
     following = urlsafe_b64encode(str(skip + limit).encode()).decode().rstrip("=")
     return page_answer(request, "/dead", view, following if skip + limit < page.total else None)
 
@@ -60,16 +60,12 @@ async def list_dead(
 )
 async def redrive(request: Request, asked: RedriveRequest) -> Response:
     """Resubmit dead letters, each as a new job with the same payload. With `dry_run`, only count them."""
-    which = job_filter(asked.filter)
-    done = await _dead_letters_of(request).redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
+    which, dead = job_filter(asked.filter), DeadLetters(arqway_of(request).jobs, caller_of(request).tenant)
+    done = await dead.redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
     outcome = "dry run" if asked.dry_run else "done"
     target = asked.filter.model_dump_json(exclude_none=True)
     await audit(request, "dead.redrive", target, done.redriven, outcome=outcome)
     return json_answer({**done._asdict(), "dry_run": asked.dry_run})
-
-
-def _dead_letters_of(request: Request) -> DeadLetters:
-    return DeadLetters(arqway_of(request).jobs, caller_of(request).tenant)
 
 
 def _group_view(found: DeadLetterGroup, *, operator: bool) -> dict[str, Any]:

@@ -15,8 +15,6 @@ from arqway.service.openapi.responses import EVENT_STREAM, Responses, answer, pr
 from arqway.service.problems.errors import AccessRefused, InvalidEventId, TooManyStreams
 from arqway.service.routes.batches import BatchIdPath, batches_of, view_of
 from arqway.service.routes.jobs import JobIdPath
-from arqway.service.sse.feeds import BatchState, batch_frames, tenant_frames
-from arqway.service.sse.jobs import job_frames
 from arqway.service.sse.resumption import (
     FeedPlaceHeader,
     FeedPlaceQuery,
@@ -25,6 +23,7 @@ from arqway.service.sse.resumption import (
     feed_place,
     job_event_id,
 )
+from arqway.service.sse.sources import BatchState, batch_frames, job_frames, tenant_frames
 from arqway.service.sse.stream import EventStream
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import BatchNotFound, JobNotFound, StoreUnavailable
@@ -32,6 +31,7 @@ from arqway.workers.contract.events import EVENT_NAMES
 
 router = APIRouter(route_class=JobRoute, tags=["events"], dependencies=[requires(Scope.READ)])
 
+_get = partial(router.get, response_class=Response, response_model=None)
 _PROBLEMS = (InvalidEventId, TooManyStreams, StoreUnavailable)
 _OPEN: Responses = {200: answer("The events, for as long as the stream is open", content=EVENT_STREAM)}
 _OVER: Responses = {**_OPEN, 204: answer("There is nothing after the last event id")}
@@ -41,12 +41,7 @@ EventNames = Annotated[
 ]
 
 
-@router.get(
-    "/jobs/{job_id}/events",
-    response_class=Response,
-    response_model=None,
-    responses={**_OVER, **problems(JobNotFound, *_PROBLEMS)},
-)
+@_get("/jobs/{job_id}/events", responses={**_OVER, **problems(JobNotFound, *_PROBLEMS)})
 async def stream_job(
     request: Request, job_id: JobIdPath, last_event_id: JobEventHeader = None, resumed: JobEventQuery = None
 ) -> Response:
@@ -55,12 +50,7 @@ async def stream_job(
     return _stream(request, job_frames(arqway_of(request).jobs, caller_of(request), job_id, after))
 
 
-@router.get(
-    "/batches/{batch_id}/events",
-    response_class=Response,
-    response_model=None,
-    responses={**_OVER, **problems(BatchNotFound, *_PROBLEMS)},
-)
+@_get("/batches/{batch_id}/events", responses={**_OVER, **problems(BatchNotFound, *_PROBLEMS)})
 async def stream_batch(
     request: Request, batch_id: BatchIdPath, last_event_id: FeedPlaceHeader = None, resumed: FeedPlaceQuery = None
 ) -> Response:
@@ -75,12 +65,7 @@ async def stream_batch(
     return _stream(request, batch_frames(arqway_of(request).jobs, caller_of(request).tenant, batch_id, place, read))
 
 
-@router.get(
-    "/events",
-    response_class=Response,
-    response_model=None,
-    responses={**_OPEN, **problems(RequestValidationError, *_PROBLEMS)},
-)
+@_get("/events", responses={**_OPEN, **problems(RequestValidationError, *_PROBLEMS)})
 async def stream_all(
     request: Request, names: EventNames = None, last_event_id: FeedPlaceHeader = None, resumed: FeedPlaceQuery = None
 ) -> Response:

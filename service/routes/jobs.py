@@ -1,12 +1,14 @@
-"""One job: reading it, its result, its attempts and why it is waiting; cancelling and retrying it.
+"""Jobs: listing them; reading one, its result, its attempts and why it is waiting; cancelling and retrying it.
 
 Source of the conditions: RFC 9110, sections 8.8.3 and 13.1.
 """
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Body, Depends, Header, Path
+from fastapi import APIRouter, Body, Depends, Header, Path, Query
+from fastapi.exceptions import RequestValidationError
 from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,27 +33,23 @@ from arqway.service.http.routing import (
 )
 from arqway.service.openapi.responses import ACCEPTED_HEADERS, JOB_HEADERS, Responses, answer, problems
 from arqway.service.problems.errors import JobNotSucceeded
-from arqway.service.shapes.jobs import EXAMPLE_ID, AttemptsView, JobView, WaitingView
+from arqway.service.shapes.jobs import EXAMPLE_ID, AttemptsView, JobList, JobSelection, JobView, ListQuery, WaitingView
+from arqway.workers.client import JobFilter, Listing
 from arqway.workers.client.waiting import Reason, reasons_for
 from arqway.workers.contract import errors, keys
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import JobChanged, JobNotFound, StoreUnavailable
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.contract.view import attempt_views, timestamp
+from arqway.workers.contract.view import attempt_views, job_view, timestamp
 
 raw = APIRouter(route_class=RawRoute, tags=["jobs"])
 router = APIRouter(route_class=JobRoute, tags=["jobs"])
 
-ID_PATTERN = {"pattern": f"^{keys.JOB_ID.pattern}$"}
+ID: dict[str, Any] = {"pattern": f"^{keys.JOB_ID.pattern}$"}
 """Documented but not validated: a malformed id is answered like an unknown one."""
 JobIdPath = Annotated[
-    str,
-    Path(
-        description="The job's id, as returned by the submission",
-        examples=[EXAMPLE_ID],
-        json_schema_extra={**ID_PATTERN},
-    ),
+    str, Path(description="The job's id, as returned by the submission", examples=[EXAMPLE_ID], json_schema_extra=ID)
 ]
 IfNoneMatchHeader = Annotated[
     str | None,
@@ -177,9 +175,48 @@ async def retry_job(
     return retried_job(request, retried)
 
 
+@router.get(
+    "/jobs",
+    response_model=JobList,
+    responses={
+        200: answer("A page of jobs", "Link"),
+        **problems(errors.InvalidCursor, RequestValidationError, StoreUnavailable),
+    },
+    dependencies=[requires(Scope.READ)],
+)
+async def list_jobs(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
+    """List jobs, most recently accepted first. The `Link` header leads to the next page.
+
+    While you page through the list, jobs may be added or deleted. A job that exists throughout is on exactly one page,
+    unless a change of its own state moves it into or out of the filter.
+    """
+    caller = caller_of(request)
+    listing = Listing(arqway_of(request).jobs, caller.tenant)
+    page = await listing.page(job_filter(query, query.state), limit=query.limit, cursor=query.cursor)
+    views = [job_view(record, operator=caller.is_operator) for record in page.jobs]
+    return page_answer(request, "/jobs", {"jobs": views}, page.cursor)
+
+
 def retried_job(request: Request, record: JobRecord) -> Response:
     """Return the response to a retry: always 202, even if the new job has finished already."""
     return job_answer(request, record, 202, {"Location": path_of(request, f"/jobs/{record.id}")})
+
+
+def page_answer(request: Request, path: str, view: dict[str, Any], cursor: str | None) -> Response:
+    """Return a page of the list at ``path`` and, unless it is the last, the way to the next. Source: RFC 8288."""
+    if cursor is None:
+        return json_answer(view)
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    link = f'<{path_of(request, path)}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
+    return json_answer({**view, "next": cursor}, headers={"Link": link})
+
+
+def job_filter(which: JobSelection, state: JobState | None = None) -> JobFilter:
+    """Return the selection as the list takes it, with moments as Unix milliseconds."""
+    parts = which.model_dump(include={"kind", "queue", "tag", "batch", "fingerprint"})
+    moments = (which.created_from, which.created_to)
+    from_ms, to_ms = (None if moment is None else int(moment.timestamp() * 1000) for moment in moments)
+    return JobFilter(**parts, state=state, from_ms=from_ms, to_ms=to_ms)
 
 
 def _is_known(request: Request, record: JobRecord) -> bool:
