@@ -7,7 +7,7 @@ import sys
 
 from pydantic import SecretStr
 
-from arqway.service.access.exposure import refuse_exposure, refuse_locked_door
+from arqway.service.access.hosts import refuse_exposure, refuse_locked_door
 from arqway.service.app import create_app
 from arqway.service.server.server import BACKLOG, Server, server_config
 from arqway.service.settings import ServiceSettings, service_settings

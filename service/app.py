@@ -1,28 +1,29 @@
 """The application of ``arqway api``, from the outside in: lifespan → middleware → error handlers → routes."""
 
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Match, Route
 
 from arqway.service.arqway import Arqway
-from arqway.service.http.middleware import RequestLog, cors, path_below_root
-from arqway.service.http.routing import allowed_methods
+from arqway.service.http.middleware import Admitted, RequestLog
 from arqway.service.openapi.document import add_document
-from arqway.service.problems.answers import PAGES, add_error_handlers, plain_problem
+from arqway.service.problems.answers import add_error_handlers, plain_problem
+from arqway.service.routes import declared_routes
 from arqway.service.settings import ServiceSettings
 from arqway.service.sse.stream import OpenStreams
 from arqway.workers.registry import Registry
 
-PUBLIC = frozenset({"/livez", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", PAGES})
-"""Paths that need no key: probes and documentation. Neither does any path below ``/problems/``."""
 _TAGS = [
     {"name": "reports", "description": "Request a report, follow its progress and download it."},
     {"name": "jobs", "description": "Jobs of every kind: submit, read, list, cancel, retry."},
@@ -34,6 +35,20 @@ _TAGS = [
     {"name": "health", "description": "Probes."},
     {"name": "problems", "description": "Explanations of the service's error responses."},
 ]
+_CORS: dict[str, Any] = {
+    "allow_methods": ("GET", "POST"),
+    "allow_headers": (
+        "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "Prefer",
+        "X-Request-ID",
+    ),
+    "expose_headers": (
+        "ETag", "Idempotency-Replayed", "Link", "Location", "Preference-Applied", "RateLimit", "RateLimit-Policy",
+        "Retry-After", "X-Request-ID",
+    ),
+}  # fmt: skip
+"""Scripts of other origins may use all of the API's methods and headers."""
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+_PARAMETER = re.compile(r"\{\w+\}")
 
 
 def create_app(settings: ServiceSettings, registry: Registry) -> FastAPI:
@@ -45,6 +60,9 @@ def create_app(settings: ServiceSettings, registry: Registry) -> FastAPI:
         async with arqway:
             yield {"streams": arqway.streams}
 
+    layers = [Middleware(RequestLog, enabled=settings.access_log, root_path=settings.root_path)]
+    if settings.cors_origins:
+        layers.append(Middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS))
     app = FastAPI(
         title="Arqway",
         summary="Durable background jobs",
@@ -52,56 +70,36 @@ def create_app(settings: ServiceSettings, registry: Registry) -> FastAPI:
         openapi_tags=_TAGS,
         redirect_slashes=False,
         lifespan=lifespan,
-        telemetry=_telemetry(),
-        middleware=_middleware(settings, arqway),
+        # left to itself, FastAPI looks for a configuration of OpenTelemetry three times per request, which costs 5 µs
+        telemetry={} if any(name.startswith("OTEL_") for name in os.environ) else _NO_TELEMETRY,
+        middleware=[*layers, Middleware(Admitted, arqway=arqway)],
     )
     app.state.arqway = arqway
     add_error_handlers(app)
     app.add_exception_handler(405, _answer_other_method)
-    routes = arqway.own_routes()
+    routes = [route.bound(arqway, operation_id=route.name) for route in declared_routes(registry)]
     app.router.routes[:0] = routes
     scopes = {route.name: route.needed_scope for route in routes}
     add_document(app, registry, scopes, with_keys=settings.auth == "keys")
     return app
 
 
-class _Admitted:
-    """Applies ``ARQWAY_AUTH`` before a route is chosen, so that an unauthenticated client learns of no routes."""
-
-    def __init__(self, app: ASGIApp, *, arqway: Arqway) -> None:
-        self._app = app
-        self._arqway = arqway
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_public(scope):
-            await self._app(scope, receive, send)
-        else:
-            await self._arqway.admit(self._app, scope, receive, send)
-
-    def _is_public(self, scope: Scope) -> bool:
-        if self._arqway.settings.auth == "off":  # even public paths are for clients on this machine only
-            return False
-        path = path_below_root(scope)
-        return path in PUBLIC or path.startswith(f"{PAGES}/")
-
-
-def _telemetry() -> TelemetryConfig:
-    """Return FastAPI's telemetry options: everything where OpenTelemetry is configured, otherwise nothing.
-
-    Left to itself, FastAPI looks for a configuration three times per request, which costs 5 µs.
-    """
-    if any(name.startswith("OTEL_") for name in os.environ):
-        return {}
-    return {"tracing": False, "metrics": False, "logs": False}
-
-
-def _middleware(settings: ServiceSettings, arqway: Arqway) -> list[Middleware]:
-    layers = [Middleware(RequestLog, enabled=settings.access_log, root_path=settings.root_path)]
-    if settings.cors_origins:
-        layers.append(cors(settings.cors_origins))
-    return [*layers, Middleware(_Admitted, arqway=arqway)]
-
-
 async def _answer_other_method(request: Request, _: Exception) -> Response:
-    allow = {"Allow": ", ".join(sorted(allowed_methods(request.app.routes, request.scope)))}
+    """Respond with the methods that the path allows: those of the best matching routes, with the longest fixed text.
+
+    ``/jobs/x:cancel`` also matches ``/jobs/{job_id}``, whose GET is rightly a 404. Source: RFC 9110, sections 9.3.7
+    and 15.5.6.
+    """
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    shown = [route for route in fitting if route.include_in_schema] or fitting
+    longest = max(map(_fixed_chars, shown), default=0)
+    methods = {"OPTIONS"}.union(*(route.methods or () for route in shown if _fixed_chars(route) == longest))
+    if "GET" in methods:
+        methods.add("HEAD")
+    allow = {"Allow": ", ".join(sorted(methods))}
     return Response(None, 204, allow) if request.method == "OPTIONS" else plain_problem(405, headers=allow)
+
+
+def _fixed_chars(route: Route) -> int:
+    return len(_PARAMETER.sub("", route.path))

@@ -8,14 +8,10 @@ from typing import Annotated, Any, NamedTuple, Self
 from fastapi import APIRouter, Depends, FastAPI, params
 from pydantic import SecretStr
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
 
-from arqway.service.access.admission import Admission, KeyHolders, LocalCallers
-from arqway.service.access.callers import Caller
+from arqway.service.access.callers import Admission, Caller, KeyHolders, LocalCallers
 from arqway.service.access.hosts import TrustedHosts
-from arqway.service.access.rates import RateLimiter
-from arqway.service.http.bodies import BodyLimit
-from arqway.service.http.routing import JobRoute, Serve
+from arqway.service.http.middleware import BodyLimit
 from arqway.service.problems.answers import add_job_error_handlers
 from arqway.service.problems.errors import Unauthenticated
 from arqway.service.routes import declared_routes
@@ -39,7 +35,6 @@ class _Opened(NamedTuple):
     queues: Queues
     access: Access
     streams: OpenStreams
-    limiter: RateLimiter
     admission: Admission
     body_limit: BodyLimit
     closing: AsyncExitStack
@@ -92,6 +87,16 @@ class Arqway:
         """The currently open event streams."""
         return self._opened.streams
 
+    @property
+    def admission(self) -> Admission:
+        """Admits callers as ``ARQWAY_AUTH`` requires."""
+        return self._opened.admission
+
+    @property
+    def body_limit(self) -> BodyLimit:
+        """The limit of request bodies."""
+        return self._opened.body_limit
+
     async def queue(self) -> JobQueue:
         """Return ``jobs``; a dependency for an application's own routes.
 
@@ -120,11 +125,7 @@ class Arqway:
             yield
 
     def router(
-        self,
-        *,
-        prefix: str = "",
-        caller: Callable[..., Any] | None = None,
-        dependencies: Sequence[params.Depends] = (),
+        self, *, prefix: str = "", caller: Callable[..., Any] | None = None, dependencies: Sequence[params.Depends] = ()
     ) -> APIRouter:
         """Return Arqway's routes, for ``app.include_router``. They turn their own errors into problem responses.
 
@@ -137,27 +138,18 @@ class Arqway:
         """
         self._mounted = True
         router = APIRouter(lifespan=self.lifespan)
-        identify = None if caller is None else Depends(self._identified_by(caller))
-        router.routes.extend(
-            route.bound(
-                self,
-                prefix=prefix,
-                dependencies=[*dependencies, *([identify] if identify and route.needed_scope else [])],
-                door=self._admit if identify is None else self._limit,
-            )
-            for route in declared_routes(self.registry)
-        )
+
+        async def identify(request: Request, found: Annotated[Caller | None, Depends(caller)]) -> None:
+            if found is None:
+                raise Unauthenticated
+            await self.admission.count(found)
+            request.scope["caller"] = found
+
+        identified = [] if caller is None else [Depends(identify)]
+        for route in declared_routes(self.registry):
+            before = [*dependencies, *(identified if route.needed_scope else [])]
+            router.routes.append(route.bound(self, prefix=prefix, dependencies=before, admits=caller is None))
         return router
-
-    def own_routes(self) -> list[JobRoute]:
-        """Return the routes for the application of ``arqway api``, which has already admitted the caller."""
-        return [
-            route.bound(self, door=self._limit, operation_id=route.name) for route in declared_routes(self.registry)
-        ]
-
-    async def admit(self, serve: Serve, scope: Scope, receive: Receive, send: Send) -> None:
-        """Identify the caller as ``ARQWAY_AUTH`` requires, then serve the request or refuse it."""
-        await self._opened.admission.serve(serve, scope, receive, send)
 
     @staticmethod
     def add_exception_handlers(app: FastAPI) -> None:
@@ -186,53 +178,12 @@ class Arqway:
                 settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
             jobs = await stack.enter_async_context(open_queue(settings, self.registry))
             access = await stack.enter_async_context(open_access(settings))
-            limiter = RateLimiter(access.limits.draw)
             queues = Queues(jobs, max_due=settings.max_queue_depth, max_age_s=settings.max_queue_age_s)
             stack.push_async_callback(queues.close)
-            return _Opened(
-                settings,
-                jobs,
-                queues,
-                access,
-                OpenStreams(settings),
-                limiter,
-                Admission(self._callers(settings, access), limiter),
-                BodyLimit(settings.max_body_bytes),
-                stack.pop_all(),
-            )
-
-    def _callers(self, settings: ServiceSettings, access: Access) -> KeyHolders | LocalCallers:
-        if settings.auth == "keys":
-            return KeyHolders(access.keys.find, settings.default_rate)
-        hosts = TrustedHosts(settings.trusted_hosts, settings.cors_origins)
-        return LocalCallers(hosts, settings.default_rate, mounted=self._mounted)
-
-    def _limit(self, serve: Serve) -> Serve:
-        """Limit the request bodies of a route."""
-
-        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._opened.body_limit.serve(serve, scope, receive, send)
-
-        return limited
-
-    def _admit(self, serve: Serve) -> Serve:
-        """Require an identified caller on all but public routes, and limit the request bodies."""
-        limited = self._limit(serve)
-
-        async def admitted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["arqway"].needed_scope is None:
-                await limited(scope, receive, send)
-            else:
-                await self.admit(limited, scope, receive, send)
-
-        return admitted
-
-    def _identified_by(self, caller: Callable[..., Any]) -> Callable[..., Any]:
-        async def identify(request: Request, found: Annotated[Caller | None, Depends(caller)]) -> None:
-            if found is None:
-                raise Unauthenticated
-            if found.rate is not None:
-                await self._opened.limiter.count(found, found.rate)
-            request.scope["caller"] = found
-
-        return identify
+            callers: KeyHolders | LocalCallers = KeyHolders(access.keys.find, settings.default_rate)
+            if settings.auth == "off":
+                hosts = TrustedHosts(settings.trusted_hosts, settings.cors_origins)
+                callers = LocalCallers(hosts, settings.default_rate, mounted=self._mounted)
+            admission, body_limit = Admission(callers, access.limits.draw), BodyLimit(settings.max_body_bytes)
+            streams = OpenStreams(settings)
+            return _Opened(settings, jobs, queues, access, streams, admission, body_limit, stack.pop_all())

@@ -1,6 +1,7 @@
 """The audit log: who did what, when, and to how many jobs. Each action is one log line and one entry in Redis."""
 
 import logging
+from dataclasses import asdict
 
 from starlette.requests import Request
 
@@ -35,22 +36,10 @@ async def audit(request: Request, action: str, target: str, count: int = 1, *, o
         tenant=caller.tenant,
         request_id=request.scope.get("request_id", ""),
     )
-    logger.info("Operate action", extra=_named(entry))
+    fields = {**asdict(entry), "key_name": entry.name}
+    del fields["name"], fields["at_ms"]  # the line has its own time, and ``logging`` reserves the field ``name``
+    logger.info("Operate action", extra=fields)
     try:
         await request.scope["arqway"].arqway.access.audit.write(entry)
     except StoreUnavailable:
-        logger.warning("Redis did not take an entry of the audit log", extra=_named(entry))
-
-
-def _named(entry: AuditEntry) -> dict[str, str | int]:
-    """Return the fields of a log line; those whose names ``logging`` reserves are renamed."""
-    return {
-        "action": entry.action,
-        "target": entry.target,
-        "count": entry.count,
-        "outcome": entry.outcome,
-        "key_id": entry.key_id,
-        "key_name": entry.name,
-        "tenant": entry.tenant,
-        "request_id": entry.request_id,
-    }
+        logger.warning("Redis did not accept an entry of the audit log", extra=fields)

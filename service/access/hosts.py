@@ -1,11 +1,21 @@
-"""Host names and addresses: which of them mean this machine, and which others are trusted."""
+"""Host names and addresses: which mean this machine, which others are trusted, and on which the service may listen."""
 
+import asyncio
+import logging
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
 
+from arqway.service.settings import ServiceSettings
+from arqway.workers.client.access import open_access
+from arqway.workers.contract.errors import ConfigurationError, StoreUnavailable
+
+logger = logging.getLogger("arqway.service")
+
+_PATIENCE_S = 2.0
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_.-]{1,253}))(?::[0-9]{0,5})?")
+"""``name``, ``name:port`` or ``[address]:port``."""
 
 
 def is_loopback(host: str) -> bool:
@@ -41,11 +51,38 @@ class TrustedHosts:
         return origin in self._origins or (scheme in ("http", "https") and self._has_host(host))
 
     def _has_host(self, host: str) -> bool:
-        name = _name_of(host)
-        return name is not None and (is_loopback(name) or name in self._names)
+        if (found := _HOST.fullmatch(host)) is None:
+            return False
+        name = (found[1] or found[2]).lower()
+        return is_loopback(name) or name in self._names
 
 
-def _name_of(host: str) -> str | None:
-    """Return the name in ``name``, ``name:port`` or ``[address]:port``; None for any other text."""
-    read = _HOST.fullmatch(host)
-    return (read[1] or read[2]).lower() if read else None
+def refuse_exposure(settings: ServiceSettings) -> None:
+    """Raise ConfigurationError if other machines could call the service without an API key."""
+    if settings.auth == "off" and not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"ARQWAY_HOST={settings.host} lets other machines in: set ARQWAY_AUTH=keys, "
+            "and make a key with `arqway keys create`"
+        )
+
+
+def refuse_locked_door(settings: ServiceSettings) -> None:
+    """Raise ConfigurationError if other machines should be able to call the service, but no usable API key exists.
+
+    On the loopback interface this is only a warning, since anyone on this machine can still make a key. Nor is it an
+    error if Redis does not answer: keys are looked up again with each request.
+    """
+    if settings.auth == "off" or asyncio.run(_has_usable_key(settings)):
+        return
+    if not is_loopback(settings.host):
+        raise ConfigurationError("there is no API key that can be used: make one with `arqway keys create --name NAME`")
+    logger.warning("There is no API key that can be used; `arqway keys create --name NAME` makes one")
+
+
+async def _has_usable_key(settings: ServiceSettings) -> bool:
+    """Return whether a usable key exists; True if Redis does not answer."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S), open_access(settings) as access:
+            return any(found.usable_ms for found in await access.keys.read_all())
+    except (StoreUnavailable, TimeoutError):
+        return True

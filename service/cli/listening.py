@@ -4,8 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from arqway.service.access import exposure
-from arqway.service.access.hosts import is_loopback
+from arqway.service.access import hosts
 from arqway.service.cli.redis_server import on_server
 from arqway.service.cli.terminal import WRONG_INPUT, CommandError
 from arqway.service.settings import ServiceSettings
@@ -46,7 +45,7 @@ def base_url(host: str, port: int) -> str:
 def refuse_exposure(settings: ServiceSettings) -> None:
     """Raise CommandError if other machines could call the API without a key."""
     with _in_one_line():
-        exposure.refuse_exposure(settings)
+        hosts.refuse_exposure(settings)
 
 
 def refuse_locked_door(settings: ServiceSettings, server: EmbeddedServer | None) -> None:
@@ -58,9 +57,9 @@ def refuse_locked_door(settings: ServiceSettings, server: EmbeddedServer | None)
         settings: The settings that the API will use.
         server: The embedded server that it will use, if any.
     """
-    if not is_loopback(settings.host):
+    if not hosts.is_loopback(settings.host):
         with _in_one_line():
-            exposure.refuse_locked_door(on_server(settings, server))
+            hosts.refuse_locked_door(on_server(settings, server))
 
 
 @contextmanager

@@ -7,8 +7,9 @@ the query and the JSON, regardless of white space and the order of names.
 
 import json
 import re
+from contextlib import suppress
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header
 from pydantic_core import from_json, to_json
@@ -16,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.callers import caller_of
-from arqway.service.dependencies import arqway_of
-from arqway.service.http.answers import plain_etag
+from arqway.service.http.routing import OPERATORS, arqway_of
 from arqway.service.problems.errors import InvalidIdempotencyKey
 from arqway.workers.client import Idempotency
+from arqway.workers.contract.errors import IdempotencyHeld, IdempotencyMismatch
 from arqway.workers.contract.view import OPERATOR_PARTS
 
 IdempotencyKeyHeader = Annotated[
@@ -33,6 +34,9 @@ IdempotencyKeyHeader = Annotated[
     ),
 ]
 
+PROBLEMS = (InvalidIdempotencyKey, IdempotencyHeld, IdempotencyMismatch)
+"""The errors of every route with this header."""
+
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')  # RFC 8941, section 3.3.3: sf-string
 _BARE = re.compile(r"[!-~]{1,255}")
 _ESCAPED = re.compile(r'\\(["\\])')
@@ -40,8 +44,8 @@ _ANSWER_WITHIN_MS = 10_000
 _KEPT_HEADERS = ("location", "retry-after", "etag", "preference-applied", "content-type", "cache-control")
 
 
-def idempotency_of(request: Request, route: str, body: bytes, *, wait_s: int | None) -> Idempotency | None:
-    """Return the idempotency claim of this request; None if it has no key.
+def claim_of(request: Request, route: str, body: bytes, *, wait_s: int | None) -> Idempotency:
+    """Return the idempotency claim of this request, which has the header.
 
     Args:
         request: The request.
@@ -53,17 +57,16 @@ def idempotency_of(request: Request, route: str, body: bytes, *, wait_s: int | N
         InvalidIdempotencyKey: The header is malformed, or was sent more than once.
     """
     sent = request.headers.getlist("idempotency-key")
-    if not sent:
-        return None
     if len(sent) > 1:
         raise InvalidIdempotencyKey
-    hold_ms = 0 if wait_s is None else wait_s * 1000 + _ANSWER_WITHIN_MS
+    with suppress(ValueError):  # what is not JSON is refused later, with a better message
+        body = json.dumps(from_json(body), sort_keys=True, separators=(",", ":")).encode()
     names = json.dumps([caller_of(request).tenant, route, _read(sent[0])])
     return {
         "key": sha256(names.encode()).hexdigest(),
-        "fingerprint": sha256(request.url.query.encode() + b"\0" + _canonical(body)).hexdigest(),
+        "fingerprint": sha256(request.url.query.encode() + b"\0" + body).hexdigest(),
         "life": int(arqway_of(request).settings.idempotency_s * 1000),
-        "hold": hold_ms,
+        "hold": 0 if wait_s is None else wait_s * 1000 + _ANSWER_WITHIN_MS,
     }
 
 
@@ -74,17 +77,17 @@ def write_answer(answer: Response) -> bytes:
     if view.get("failure"):
         view["failure"] = {name: part for name, part in view["failure"].items() if name not in OPERATOR_PARTS}
     if "etag" in headers:
-        headers["etag"] = plain_etag(headers["etag"])
+        headers["etag"] = headers["etag"].replace(f'{OPERATORS}"', '"')
     return json.dumps([answer.status_code, headers, to_json(view).decode()]).encode()
 
 
 def read_answer(kept: bytes) -> Response:
     """Return the response that ``write_answer`` serialised."""
     status, headers, body = json.loads(kept)
-    return marked_as_replay(Response(body, status, headers))
+    return Response(body, status, headers)
 
 
-def marked_as_replay(answer: Response) -> Response:
+def as_replay(answer: Response) -> Response:
     """Mark a response as a replay."""
     answer.headers["Idempotency-Replayed"] = "true"
     return answer
@@ -96,11 +99,3 @@ def _read(header: str) -> str:
     if _BARE.fullmatch(header) and not header.startswith('"'):  # some clients send it unquoted
         return header
     raise InvalidIdempotencyKey
-
-
-def _canonical(body: bytes) -> bytes:
-    try:
-        value: Any = from_json(body)
-    except ValueError:
-        return body  # refused later, with a better message
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

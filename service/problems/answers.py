@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -32,18 +31,13 @@ _LOC_CHARS = 100
 
 
 def base_path(scope: Scope) -> str:
-    """Return the path below which the client reaches Arqway's routes, without a trailing slash.
+    """Return the path below which the client reaches the problem pages, without a trailing slash.
 
-    It is the root path, which a proxy has stripped or a mount has added, followed by the prefixes of the routers that
-    include the routes. ``scope["arqway"]`` is the route that serves the request, once it has been chosen.
+    ``scope["arqway"]`` is the route that serves the request, once it has been chosen. Until then, it is the root path.
     """
-    root: str = scope.get("root_path", "").rstrip("/")
     route = scope.get("arqway")
-    if route is None:
-        return root
-    path: str = scope["path"]
-    below = path[len(root) :] if root and path.startswith(f"{root}/") else path
-    return root + quote(below.rsplit("/", route.segments)[0])
+    base: str = scope.get("root_path", "").rstrip("/") if route is None else route.base_path(scope)
+    return base
 
 
 class ProblemResponse(Response):

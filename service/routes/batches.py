@@ -2,47 +2,47 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Path
+from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.audit import audit
-from arqway.service.access.callers import requires
-from arqway.service.dependencies import BatchIdPath, arqway_of, batches_of, queue_of
-from arqway.service.http.answers import json_answer, path_of
-from arqway.service.http.bodies import as_model, read_json
-from arqway.service.http.idempotency import (
-    IdempotencyKeyHeader,
-    idempotency_of,
-    marked_as_replay,
-    read_answer,
-    write_answer,
+from arqway.service.access.callers import caller_of, requires
+from arqway.service.http import idempotency
+from arqway.service.http.routing import (
+    BODY_PROBLEMS,
+    UNREAD,
+    JobRoute,
+    RawRoute,
+    arqway_of,
+    json_answer,
+    path_of,
+    read_json,
 )
-from arqway.service.http.routing import UNREAD, JobRoute, RawRoute
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.answers import item_problem
-from arqway.service.problems.errors import BodyTooLarge, InvalidIdempotencyKey, NotJson, UnsupportedMediaType
+from arqway.service.routes.jobs import ID
 from arqway.service.shapes.batches import AcceptedBatchView, ActedView, BatchView
+from arqway.service.shapes.jobs import EXAMPLE_BATCH_ID
 from arqway.service.shapes.submission import BatchRequest
-from arqway.workers.client import AcceptedBatch, BatchItem, BatchRecord
+from arqway.workers.client import AcceptedBatch, Batches, BatchItem, BatchRecord
 from arqway.workers.contract.api_key import Scope
-from arqway.workers.contract.errors import (
-    BatchNotFound,
-    BatchRefused,
-    IdempotencyHeld,
-    IdempotencyMismatch,
-    InvalidPayload,
-    QueueFull,
-    StoreUnavailable,
-)
+from arqway.workers.contract.errors import BatchNotFound, BatchRefused, InvalidPayload, QueueFull, StoreUnavailable
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.view import timestamp
 
 raw = APIRouter(route_class=RawRoute, tags=["batches"])
 router = APIRouter(route_class=JobRoute, tags=["batches"])
 
-_ROUTE = ":batch"
+BatchIdPath = Annotated[
+    str,
+    Path(
+        description="The batch's id, as returned by the submission", examples=[EXAMPLE_BATCH_ID], json_schema_extra=ID
+    ),
+]
+
 _PACE = {"Retry-After": "1"}
 _ACTED = {200: answer("How many jobs were affected"), **problems(BatchNotFound, StoreUnavailable)}
 
@@ -53,42 +53,40 @@ _ACTED = {200: answer("How many jobs were affected"), **problems(BatchNotFound, 
     response_model=AcceptedBatchView,
     responses={
         202: answer("The outcome of each job", "Location", "Retry-After", "Idempotency-Replayed"),
-        **problems(
-            NotJson,
-            InvalidIdempotencyKey,
-            IdempotencyHeld,
-            BodyTooLarge,
-            UnsupportedMediaType,
-            InvalidPayload,
-            BatchRefused,
-            IdempotencyMismatch,
-            QueueFull,
-            StoreUnavailable,
-        ),
+        **problems(*BODY_PROBLEMS, BatchRefused, *idempotency.PROBLEMS, QueueFull, StoreUnavailable),
     },
     dependencies=[requires(Scope.SUBMIT)],
 )
 async def submit_batch(
     request: Request,
     body: Annotated[BatchRequest, UNREAD, Body()],
-    idempotency_key: IdempotencyKeyHeader = None,
+    idempotency_key: idempotency.IdempotencyKeyHeader = None,
 ) -> Response:
     """Submit up to 1,000 jobs of any kinds: all or none of them (`atomic`), or each one that can be accepted.
 
     The response has the outcome of each job, and the ids of all that were accepted.
     """
     body_json = await read_json(request)
-    asked = as_model(body_json, BatchRequest)
-    claim = idempotency_of(request, _ROUTE, body_json, wait_s=0)
-    _refuse_full(request, asked)
+    try:
+        asked = BatchRequest.model_validate_json(body_json)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise InvalidPayload("The body does not fit.", found) from error
+    keyed = "idempotency-key" in request.headers
+    claim = idempotency.claim_of(request, ":batch", body_json, wait_s=0) if keyed else None
+    arqway = arqway_of(request)
+    registry = arqway.registry
+    for name in {job.queue or registry[job.kind].queue for job in asked.jobs if job.kind in registry}:
+        arqway.queues.refuse_full(name)
     items = [BatchItem(job.kind, to_json(job.payload), job.submit_options()) for job in asked.jobs]
     accepted = await batches_of(request).submit(items, atomic=asked.atomic, idempotency=claim)
     if accepted.replay is not None:
         kept = accepted.replay.answer
-        return read_answer(kept) if kept else marked_as_replay(await _rebuilt(request, accepted.id, len(asked.jobs)))
+        first = idempotency.read_answer(kept) if kept else await _rebuilt(request, accepted.id, len(asked.jobs))
+        return idempotency.as_replay(first)
     response = _located(request, accepted.id, _accepted_view(accepted))
     if claim:
-        await queue_of(request).keep_answer(claim["key"], accepted.id, write_answer(response))
+        await arqway.jobs.keep_answer(claim["key"], accepted.id, idempotency.write_answer(response))
     return response
 
 
@@ -125,6 +123,11 @@ async def retry_failed(request: Request, batch_id: BatchIdPath) -> Response:
     return json_answer({"jobs": count})
 
 
+def batches_of(request: Request) -> Batches:
+    """Return the caller's batches."""
+    return Batches(arqway_of(request).jobs, caller_of(request).tenant)
+
+
 def view_of(batch: BatchRecord) -> dict[str, Any]:
     """Return the state of the batch as a ``BatchView``."""
     ended = batch.counts["succeeded"] + batch.counts["failed"] + batch.counts["cancelled"]  # type: ignore[index]
@@ -138,13 +141,6 @@ def view_of(batch: BatchRecord) -> dict[str, Any]:
     if batch.finished_ms is not None:
         view["finished_at"] = timestamp(batch.finished_ms)
     return view
-
-
-def _refuse_full(request: Request, asked: BatchRequest) -> None:
-    arqway = arqway_of(request)
-    registry = arqway.registry
-    for name in {job.queue or registry[job.kind].queue for job in asked.jobs if job.kind in registry}:
-        arqway.queues.refuse_full(name)
 
 
 def _located(request: Request, batch_id: str, view: dict[str, Any]) -> Response:

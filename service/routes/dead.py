@@ -10,16 +10,13 @@ from starlette.responses import Response
 
 from arqway.service.access.audit import audit
 from arqway.service.access.callers import caller_of, requires
-from arqway.service.dependencies import dead_letters_of
-from arqway.service.http.answers import json_answer, next_link
-from arqway.service.http.routing import JobRoute
+from arqway.service.http.routing import BODY_PROBLEMS, JobRoute, arqway_of, json_answer
 from arqway.service.openapi.responses import answer, problems
-from arqway.service.problems.errors import BodyTooLarge, NotJson, UnsupportedMediaType
-from arqway.service.routes.lists import job_filter
+from arqway.service.routes.jobs import job_filter, page_answer
 from arqway.service.shapes.operations import DeadView, RedriveRequest, RedriveView
-from arqway.workers.client.dead import DeadLetterGroup
+from arqway.workers.client.dead import DeadLetterGroup, DeadLetters
 from arqway.workers.contract.api_key import Scope
-from arqway.workers.contract.errors import InvalidCursor, InvalidPayload, StoreUnavailable
+from arqway.workers.contract.errors import InvalidCursor, StoreUnavailable
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.view import failure_view, job_view, timestamp
 
@@ -46,13 +43,11 @@ async def list_dead(
     To list the jobs of a group, use `GET /jobs?fingerprint=…`.
     """
     skip = 0 if cursor is None else _read_cursor(cursor)
-    page = await dead_letters_of(request).groups(skip=skip, limit=limit)
-    operator = caller_of(request).is_operator
-    view: dict[str, Any] = {"groups": [_group_view(group, operator=operator) for group in page.groups]}
-    if skip + limit >= page.total:
-        return json_answer(view)
-    following = _write_cursor(skip + limit)
-    return json_answer({**view, "next": following}, headers=next_link(request, "/dead", following))
+    caller = caller_of(request)
+    page = await DeadLetters(arqway_of(request).jobs, caller.tenant).groups(skip=skip, limit=limit)
+    view = {"groups": [_group_view(group, operator=caller.is_operator) for group in page.groups]}
+    following = urlsafe_b64encode(str(skip + limit).encode()).decode().rstrip("=")
+    return page_answer(request, "/dead", view, following if skip + limit < page.total else None)
 
 
 @router.post(
@@ -60,17 +55,16 @@ async def list_dead(
     response_model=RedriveView,
     responses={
         200: answer("How many jobs were, or would be, resubmitted"),
-        **problems(NotJson, BodyTooLarge, UnsupportedMediaType, InvalidPayload, StoreUnavailable),
+        **problems(*BODY_PROBLEMS, StoreUnavailable),
     },
 )
 async def redrive(request: Request, asked: RedriveRequest) -> Response:
     """Resubmit dead letters, each as a new job with the same payload. With `dry_run`, only count them."""
-    which = job_filter(asked.filter)
-    done = await dead_letters_of(request).redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
+    which, dead = job_filter(asked.filter), DeadLetters(arqway_of(request).jobs, caller_of(request).tenant)
+    done = await dead.redrive(which, limit=asked.limit, rate=asked.rate, dry_run=asked.dry_run)
     outcome = "dry run" if asked.dry_run else "done"
-    await audit(
-        request, "dead.redrive", asked.filter.model_dump_json(exclude_none=True), done.redriven, outcome=outcome
-    )
+    target = asked.filter.model_dump_json(exclude_none=True)
+    await audit(request, "dead.redrive", target, done.redriven, outcome=outcome)
     return json_answer({**done._asdict(), "dry_run": asked.dry_run})
 
 
@@ -85,10 +79,6 @@ def _group_view(found: DeadLetterGroup, *, operator: bool) -> dict[str, Any]:
         "latest_at": timestamp(group.latest_ms),
         "latest": job_view(latest, operator=operator),
     }
-
-
-def _write_cursor(skip: int) -> str:
-    return urlsafe_b64encode(str(skip).encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str) -> int:

@@ -8,11 +8,9 @@ from starlette.responses import Response
 
 from arqway.service.access.audit import audit
 from arqway.service.access.callers import caller_of, requires
-from arqway.service.dependencies import ExistingJob, queue_of
-from arqway.service.http.answers import json_answer
-from arqway.service.http.routing import JobRoute
+from arqway.service.http.routing import JobRoute, arqway_of, json_answer
 from arqway.service.openapi.responses import ACCEPTED_HEADERS, answer, problems
-from arqway.service.routes.jobs import retried_job
+from arqway.service.routes.jobs import ExistingJob, retried_job
 from arqway.service.shapes.jobs import JobView
 from arqway.service.shapes.operations import DeliveriesView
 from arqway.workers.client import JobQueue
@@ -34,7 +32,7 @@ router = APIRouter(route_class=JobRoute, tags=["webhooks"])
 async def list_deliveries(record: ExistingJob, request: Request) -> Response:
     """List the webhook deliveries of the job with their attempts, oldest first."""
     operator = caller_of(request).is_operator
-    found = await _deliveries_of(record, queue_of(request))
+    found = await _deliveries_of(record, arqway_of(request).jobs)
     return json_answer({"deliveries": [_view(delivery, operator=operator) for delivery in found]})
 
 
@@ -50,10 +48,10 @@ async def list_deliveries(record: ExistingJob, request: Request) -> Response:
 )
 async def redeliver(record: ExistingJob, request: Request) -> Response:
     """Send the webhook again, as a new delivery job. The latest delivery must have finished."""
-    found = await _deliveries_of(record, queue_of(request))
+    found = await _deliveries_of(record, arqway_of(request).jobs)
     if not found:
         raise JobNotFound(f"There is no delivery of job {record.id}.")
-    again = await queue_of(request).retry(found[-1].id, tenant=record.tenant)
+    again = await arqway_of(request).jobs.retry(found[-1].id, tenant=record.tenant)
     await audit(request, "delivery.redeliver", record.id)
     return retried_job(request, again)
 

@@ -7,11 +7,9 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from arqway.service.dependencies import queue_of
-from arqway.service.http.answers import json_answer
-from arqway.service.http.routing import JobRoute
+from arqway.service.http.routing import JobRoute, arqway_of, json_answer, path_of
 from arqway.service.openapi.responses import answer, problems
-from arqway.service.problems.answers import PAGES, base_path, plain_problem
+from arqway.service.problems.answers import PAGES, plain_problem
 from arqway.service.problems.pages import PAGE_HEADERS, describe, index_page, page_of
 from arqway.service.problems.table import KINDS
 from arqway.service.shapes.operations import HealthView
@@ -23,10 +21,7 @@ pages = APIRouter(route_class=JobRoute, tags=["problems"])
 
 _PATIENCE_S = 2.0
 
-SlugPath = Annotated[
-    str,
-    Path(description="The last part of the problem's `type`", examples=["job-not-found"]),
-]
+SlugPath = Annotated[str, Path(description="The last part of the problem's `type`", examples=["job-not-found"])]
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: answer(
         "The page, as HTML or JSON", "Cache-Control", "Vary", content={"text/html": {"schema": {"type": "string"}}}
@@ -46,7 +41,7 @@ async def read_readiness(request: Request) -> HealthView:
     """Check whether jobs can be submitted and read, which means that the job store answers within 2 seconds."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await queue_of(request).ping()
+            await arqway_of(request).jobs.ping()
     except TimeoutError:
         raise StoreUnavailable from None
     return {"status": "ok"}
@@ -57,7 +52,7 @@ async def list_problems(request: Request) -> Response:
     """List all problem types, as HTML or, for clients that accept JSON and not HTML, as JSON."""
     if _wants_json(request):
         return json_answer({"problems": [describe(kind) for kind in KINDS]}, headers=PAGE_HEADERS)
-    return HTMLResponse(index_page(base_path(request.scope)), headers=PAGE_HEADERS)
+    return HTMLResponse(index_page(path_of(request, "")), headers=PAGE_HEADERS)
 
 
 @pages.get(f"{PAGES}/{{slug}}", response_model=ProblemTypeView, responses=_RESPONSES)
@@ -68,7 +63,7 @@ async def read_problem(slug: SlugPath, request: Request) -> Response:
         return plain_problem(404, "There is no such type of problem.")
     if _wants_json(request):
         return json_answer(describe(kind), headers=PAGE_HEADERS)
-    return HTMLResponse(page_of(kind, base_path(request.scope)), headers=PAGE_HEADERS)
+    return HTMLResponse(page_of(kind, path_of(request, "")), headers=PAGE_HEADERS)
 
 
 def _wants_json(request: Request) -> bool:

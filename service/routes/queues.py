@@ -10,9 +10,7 @@ from starlette.responses import Response
 
 from arqway.service.access.audit import audit
 from arqway.service.access.callers import requires
-from arqway.service.dependencies import arqway_of
-from arqway.service.http.answers import json_answer
-from arqway.service.http.routing import JobRoute
+from arqway.service.http.routing import JobRoute, arqway_of, json_answer
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.shapes.operations import PausedView, QueuesView, WorkersView
 from arqway.workers.client.queues import QueueStatus

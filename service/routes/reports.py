@@ -14,11 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from arqway.service.access.callers import caller_of, requires
-from arqway.service.dependencies import arqway_of, queue_of
-from arqway.service.http.answers import IfNoneMatchHeader, json_answer, pace, path_of
-from arqway.service.http.routing import JobRoute, RawRoute
+from arqway.service.http.routing import JobRoute, RawRoute, arqway_of, json_answer, pace, path_of
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.errors import ReportNotReady, ReportStoreUnavailable, ReportUnavailable
+from arqway.service.routes.jobs import IfNoneMatchHeader
 from arqway.service.routes.submit import SUBMIT_PROBLEMS, submit_endpoint
 from arqway.service.shapes.jobs import EXAMPLE_ID
 from arqway.service.shapes.reports import AcceptedReport, ReportView, report_view
@@ -49,7 +48,7 @@ async def existing_report(
     request: Request,
 ) -> JobRecord:
     """Return the report's job. Raises JobNotFound, also for a job of another kind."""
-    record = await queue_of(request).read(task_id, tenant=caller_of(request).tenant)
+    record = await arqway_of(request).jobs.read(task_id, tenant=caller_of(request).tenant)
     if record.kind != KIND:
         raise JobNotFound(f"There is no job {record.id}.")
     return record

@@ -1,7 +1,7 @@
 """Submitting a job: one typed route per kind, which reads the payload only once."""
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
 from fastapi.exceptions import RequestValidationError
@@ -11,63 +11,44 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arqway.service.access.callers import caller_of, requires
-from arqway.service.dependencies import arqway_of
-from arqway.service.http.answers import PreferHeader, applied, job_answer, path_of, wait_of
-from arqway.service.http.bodies import read_json
-from arqway.service.http.idempotency import (
-    IdempotencyKeyHeader,
-    idempotency_of,
-    marked_as_replay,
-    read_answer,
-    write_answer,
+from arqway.service.http import idempotency
+from arqway.service.http.routing import (
+    BODY_PROBLEMS,
+    UNREAD,
+    JobRoute,
+    PreferHeader,
+    RawRoute,
+    applied,
+    arqway_of,
+    job_answer,
+    path_of,
+    read_json,
+    wait_of,
 )
-from arqway.service.http.routing import UNREAD, JobRoute, RawRoute
 from arqway.service.openapi.responses import SUBMITTED_HEADERS, answer, problems
-from arqway.service.problems.errors import BodyTooLarge, InvalidIdempotencyKey, NotJson, UnsupportedMediaType
 from arqway.service.shapes.jobs import typed_job_view, view_names
 from arqway.service.shapes.submission import QueryOptions, query_options
 from arqway.workers.client import SubmitOptions
+from arqway.workers.contract import errors
 from arqway.workers.contract.api_key import Scope
-from arqway.workers.contract.errors import (
-    CallbacksOff,
-    IdempotencyHeld,
-    IdempotencyMismatch,
-    InvalidPayload,
-    InvalidSubmission,
-    NotUnique,
-    QueueFull,
-    QueueNotAllowed,
-    StoreUnavailable,
-    UnknownKind,
-)
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.definition import JobDefinition
 from arqway.workers.registry import Registry
 
 unknown = APIRouter(route_class=JobRoute)
 
+Respond = Callable[[Request, JobRecord, dict[str, str]], Response]
+"""Builds the response to a submission, with these headers: 202 or, for a job that has already finished, 200."""
 SUBMIT_PROBLEMS = (
-    NotJson,
-    InvalidIdempotencyKey,
-    NotUnique,
-    IdempotencyHeld,
-    BodyTooLarge,
-    UnsupportedMediaType,
-    InvalidPayload,
-    InvalidSubmission,
-    QueueNotAllowed,
-    CallbacksOff,
-    IdempotencyMismatch,
-    QueueFull,
-    StoreUnavailable,
+    *BODY_PROBLEMS,
+    errors.NotUnique,
+    errors.InvalidSubmission,
+    errors.QueueNotAllowed,
+    errors.CallbacksOff,
+    *idempotency.PROBLEMS,
+    errors.QueueFull,
+    errors.StoreUnavailable,
 )
-
-
-class Respond(Protocol):
-    """Builds the response to a submission."""
-
-    def __call__(self, request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
-        """Return the response: 202 or, for a job that has already finished, 200."""
 
 
 def submit_routes(registry: Registry) -> APIRouter:
@@ -101,27 +82,31 @@ def submit_endpoint(job: JobDefinition[Any, Any], respond: Respond) -> Callable[
         request: Request,
         payload: Any,
         options: Annotated[QueryOptions, Query()],
-        idempotency_key: IdempotencyKeyHeader = None,
+        idempotency_key: idempotency.IdempotencyKeyHeader = None,
         prefer: PreferHeader = None,
     ) -> Response:
         arqway = arqway_of(request)
         queue = arqway.jobs
         body = await read_json(request)
         wait_s = wait_of(request)
-        chosen = _options_of(request)
-        if claim := idempotency_of(request, job.kind, body, wait_s=wait_s):
-            chosen["idempotency"] = claim
+        query = request.scope["query_string"]
+        chosen = _read_query(QueryParams(query)) if query else SubmitOptions()
+        chosen["tenant"] = caller_of(request).tenant
+        claim = None
+        if "idempotency-key" in request.headers:
+            claim = chosen["idempotency"] = idempotency.claim_of(request, job.kind, body, wait_s=wait_s)
         arqway.queues.refuse_full(chosen.get("queue") or job.queue)
         accepted = await queue.submit_json(job.kind, body, **chosen)
         if accepted.replay is not None:
             kept = accepted.replay.answer
-            return read_answer(kept) if kept else marked_as_replay(respond(request, accepted.record, {}))
+            first = idempotency.read_answer(kept) if kept else respond(request, accepted.record, {})
+            return idempotency.as_replay(first)
         record = accepted.record
         if wait_s is not None:
             record = await queue.changed(record, timeout_s=wait_s, until_ended=True)
         response = respond(request, record, applied(wait_s))
         if claim and claim["hold"]:
-            await queue.keep_answer(claim["key"], record.id, write_answer(response))
+            await queue.keep_answer(claim["key"], record.id, idempotency.write_answer(response))
         return response
 
     submit.__annotations__["payload"] = Annotated[job.payload_type, UNREAD, Body()]
@@ -132,7 +117,7 @@ def submit_endpoint(job: JobDefinition[Any, Any], respond: Respond) -> Callable[
 @unknown.post("/jobs/{kind}", include_in_schema=False, dependencies=[requires(Scope.SUBMIT)])
 async def refuse_kind(kind: str) -> Response:
     """Refuse a kind that is not registered."""
-    raise UnknownKind
+    raise errors.UnknownKind
 
 
 def accepted_job(request: Request, record: JobRecord, headers: dict[str, str]) -> Response:
@@ -141,15 +126,8 @@ def accepted_job(request: Request, record: JobRecord, headers: dict[str, str]) -
     return job_answer(request, record, 200 if record.finished else 202, {"Location": location, **headers})
 
 
-def _options_of(request: Request) -> SubmitOptions:
-    """Return the options in the query, with the caller's tenant. Raises RequestValidationError."""
-    query = request.scope["query_string"]
-    chosen = _read_query(QueryParams(query)) if query else SubmitOptions()
-    chosen["tenant"] = caller_of(request).tenant
-    return chosen
-
-
 def _read_query(query: QueryParams) -> SubmitOptions:
+    """Return the options in the query. Raises RequestValidationError."""
     given: dict[str, Any] = {name: query[name] for name in query if name != "tag"}
     if repeated := [name for name in given if len(query.getlist(name)) > 1]:
         problem = {"loc": ("query", repeated[0]), "type": "value_error", "msg": "It was given more than once"}

@@ -1,7 +1,7 @@
 """The HTTP/1.1 protocol: uvicorn's, with limits on the resources that a client may use before it is served.
 
 uvicorn limits neither the time nor the size of a request's head, and its keep-alive timer runs only between requests:
-docs/decisions/0015-a-protocol-class-of-our-own.md. ``service.http.bodies.BodyLimit`` limits the size of a body.
+docs/decisions/0015-a-protocol-class-of-our-own.md. ``service.http.middleware.BodyLimit`` limits the size of a body.
 """
 
 import asyncio

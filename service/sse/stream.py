@@ -162,18 +162,11 @@ async def _watch(receive: Receive, news: Subscription) -> None:
 
 async def _send(frames: Iterable[bytes], send: Send) -> None:
     """Send frames in few writes, none of them large: a write that the client does not read is held in memory."""
-    for body in _joined(frames):
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-def _joined(frames: Iterable[bytes]) -> Iterator[bytes]:
-    portion: list[bytes] = []
-    size = 0
+    portion = bytearray()
     for one in frames:
-        portion.append(one)
-        size += len(one)
-        if size >= _WRITE_BYTES:
-            yield b"".join(portion)
-            portion, size = [], 0
+        portion += one
+        if len(portion) >= _WRITE_BYTES:
+            await send({"type": "http.response.body", "body": bytes(portion), "more_body": True})
+            portion.clear()
     if portion:
-        yield b"".join(portion)
+        await send({"type": "http.response.body", "body": bytes(portion), "more_body": True})

@@ -9,10 +9,10 @@ from httpx import ASGITransport, AsyncClient
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from arqway.service.access.admission import still_admitted
 from arqway.service.access.audit import audit
 from arqway.service.app import create_app
 from arqway.service.http.routing import JobRoute
+from arqway.service.routes.events import still_admitted
 from arqway.service.settings import ServiceSettings
 from arqway.workers.client.access import open_access
 from arqway.workers.contract.api_key import Scope

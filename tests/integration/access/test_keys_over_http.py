@@ -10,8 +10,7 @@ import pytest
 from httpx import AsyncClient
 from redis import Redis
 
-from arqway.service.access.admission import KeyHolders
-from arqway.service.access.callers import Caller
+from arqway.service.access.callers import Caller, KeyHolders
 from arqway.service.problems.errors import InvalidToken, Unauthenticated
 from arqway.service.settings import ServiceSettings
 from arqway.workers.client.access import Access, open_access
@@ -149,7 +148,7 @@ async def test_a_key_is_not_believed_beyond_its_end(redis_url: str) -> None:
 
 async def test_what_is_known_is_bounded(access: Access, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest goes when there are too many, and wrong tokens take no place at all."""
-    monkeypatch.setattr("arqway.service.access.admission._KNOWN_MAX", 3)
+    monkeypatch.setattr("arqway.service.access.callers._KNOWN_MAX", 3)
     holders = KeyHolders(access.keys.find)
     tokens = [await make_key(settings) for _ in range(5)]
     for token in tokens:

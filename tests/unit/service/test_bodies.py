@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from arqway.service.http.bodies import DEEPEST, check_json
+from arqway.service.http.routing import check_json
+from arqway.service.http.strict_json import DEEPEST
 from arqway.service.problems.errors import NotJson, UnsupportedJson
 
 PLAIN = st.recursive(

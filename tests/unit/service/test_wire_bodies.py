@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from arqway.service.app import create_app
-from arqway.service.http.bodies import BodyLimit
+from arqway.service.http.middleware import BodyLimit
 from arqway.service.problems.errors import ServiceBusy
 from arqway.service.settings import ServiceSettings
 from tests.support.http import assert_problem, served

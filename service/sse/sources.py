@@ -1,15 +1,26 @@
-"""The streams of many jobs: all of a tenant, or those of one batch. They can resume from a place in the feed."""
+"""What a stream sends: the events of one job, of all jobs of a tenant, or of one batch; after what was received."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
-from arqway.service.sse.frames import BEAT, feed_frame, gap_frame, id_frame, view_frame
+from arqway.service.access.callers import Caller
+from arqway.service.sse.frames import (
+    BEAT,
+    HEARTBEAT,
+    end_frame,
+    feed_frame,
+    gap_frame,
+    id_frame,
+    job_frame,
+    submitted_frame,
+    view_frame,
+)
 from arqway.service.sse.resumption import place_id
 from arqway.workers.client import JobQueue
-from arqway.workers.client.following import FeedFollower, FeedPlace, follow_feed
-from arqway.workers.contract.errors import StoreUnavailable
-from arqway.workers.contract.events import FINISHED, batch_topic, order_of
+from arqway.workers.client.following import FeedFollower, FeedPlace, JobFollower, JobNews, follow_feed, follow_job
+from arqway.workers.contract.errors import JobNotFound, StoreUnavailable
+from arqway.workers.contract.events import FINISHED, START, batch_topic, order_of
 
 
 class BatchState(NamedTuple):
@@ -21,6 +32,43 @@ class BatchState(NamedTuple):
 
 
 ReadBatch = Callable[[], Awaitable[BatchState]]
+
+
+class JobFrames:
+    """The frames of a job's stream.
+
+    Args:
+        follower: Returns the job's events.
+        operator: Whether the client is an operator, who sees more of a failure.
+    """
+
+    def __init__(self, follower: JobFollower, *, operator: bool) -> None:
+        self.news = follower.news
+        self.first: list[bytes] = []
+        self.ended = False
+        self._follower = follower
+        self._operator = operator
+
+    async def next(self, *, timeout_s: float) -> list[bytes]:
+        """Return the frames since the last call."""
+        try:
+            return self.write(await self._follower.next(timeout_s=timeout_s))
+        except JobNotFound:  # its record was deleted
+            self.ended = True
+            return []
+
+    def write(self, news: JobNews) -> list[bytes]:
+        """Encode events from the follower. The finished job takes the place of its final event."""
+        frames = [gap_frame()] if news.gap else []
+        frames += [job_frame(event) for event in news.events if not event.ends]
+        if news.end is not None:
+            frames.append(end_frame(news.end, self._follower.last, operator=self._operator))
+            self.ended = True
+        return frames
+
+    def heartbeat(self) -> bytes:
+        """Return a comment."""
+        return HEARTBEAT
 
 
 class FeedFrames:
@@ -41,10 +89,11 @@ class FeedFrames:
 
     def heartbeat(self) -> bytes:
         """Return a comment and an id, so that a client without recent events need not resume from far back."""
-        return _heartbeat(self._follower)
+        self._follower.move_on()
+        return id_frame(place_id(self._follower.place), BEAT)
 
 
-class BatchFrames:
+class BatchFrames(FeedFrames):
     """The frames of a batch's stream, until the batch has finished.
 
     Args:
@@ -53,10 +102,7 @@ class BatchFrames:
     """
 
     def __init__(self, follower: FeedFollower, read: ReadBatch) -> None:
-        self.news = follower.news
-        self.first = [id_frame(place_id(follower.place))]
-        self.ended = False
-        self._follower = follower
+        super().__init__(follower)
         self._read = read
         self._unsure = False
         """Whether the event that the batch has finished may be among events that are no longer kept."""
@@ -71,7 +117,12 @@ class BatchFrames:
             if told.event.name == FINISHED:
                 self.ended = True
                 return frames
-        return frames + await self._reassure() if self._unsure else frames
+        if self._unsure:
+            with suppress(StoreUnavailable):  # then the next call asks again
+                batch = await self._read()
+                self._unsure = False
+                frames += self.describe(batch)
+        return frames
 
     def describe(self, batch: BatchState) -> list[bytes]:
         """Return the batch's state and, if it has finished, its final event."""
@@ -84,22 +135,25 @@ class BatchFrames:
             frames.append(view_frame(FINISHED, end, place))
         return frames
 
-    def heartbeat(self) -> bytes:
-        """Return a comment and an id, as ``FeedFrames`` does."""
-        return _heartbeat(self._follower)
 
-    async def _reassure(self) -> list[bytes]:
-        try:
-            batch = await self._read()
-        except StoreUnavailable:
-            return []
-        self._unsure = False
-        return self.describe(batch)
+@asynccontextmanager
+async def job_frames(
+    queue: JobQueue, caller: Caller, job_id: str, after: str | None
+) -> AsyncIterator[JobFrames | None]:
+    """Yield the frames of a job, from its submission on or after an event; None if nothing follows that event.
 
-
-def _heartbeat(follower: FeedFollower) -> bytes:
-    follower.move_on()
-    return id_frame(place_id(follower.place), BEAT)
+    Raises JobNotFound, also for another tenant's job, or StoreUnavailable.
+    """
+    async with follow_job(queue.feed, queue.streams, caller.tenant, job_id, after or START) as follower:
+        record, kept = await follower.first()
+        if after is not None and record.finished and not kept.events:
+            yield None
+            return
+        frames = JobFrames(follower, operator=caller.is_operator)
+        frames.first = frames.write(kept)
+        if after is None:
+            frames.first.insert(0, submitted_frame(record, START))
+        yield frames
 
 
 @asynccontextmanager
