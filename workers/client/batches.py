@@ -22,7 +22,6 @@ from arqway.workers.contract.errors import (
 )
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.batches import BatchRecord, BatchStore
 from arqway.workers.store.entries import (
     Acceptance,
     BatchOpening,
@@ -32,6 +31,7 @@ from arqway.workers.store.entries import (
     Submission,
     SubmitAnswer,
 )
+from arqway.workers.store.lists import BatchRecord, BatchStore
 
 SIZE_MAX = 1_000
 _AT_ONCE = 50

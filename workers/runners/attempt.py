@@ -160,7 +160,7 @@ class Attempt:
             return
         self._writes += 1
         self._last_write_s = self._loop.time()
-        write = self._write.post(ProgressWrite(self.claim.id, self.claim.token, progress.to_json()))
+        write = self._write(ProgressWrite(self.claim.id, self.claim.token, progress.to_json()))
         write.add_done_callback(lambda done: self._flushed(done, progress))
 
     def _flushed(self, write: "asyncio.Future[bool]", progress: Progress) -> None:

@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
 from arqway.workers.contract import keys
 from arqway.workers.contract.events import EVENTS_KEPT, FEED_KEPT, START, FeedEntry, JobEvent
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
-from arqway.workers.store.batcher import Batcher
-from arqway.workers.store.connection import store_errors
-from arqway.workers.store.facade import Facade
+from arqway.workers.store.batcher import Batcher, distinct
+from arqway.workers.store.connection import Facade, store_errors
 
 _PORTION = 200
 """Maximum number of feed entries in one reply. An entry has a line for each event written by its script call."""
@@ -46,8 +45,8 @@ class Streams(Facade):
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
         self._turn = asyncio.Lock()
-        self._looks = Batcher(self._look_all)
-        self._portions = Batcher(self._read_portions, max_items=_PORTIONS)
+        self._looks = Batcher(distinct(self._look_all))
+        self._portions = Batcher(distinct(self._read_portions), max_items=_PORTIONS)
 
     async def look(self, job_id: str, after: str) -> JobLook:
         """Return a job's record and its events after one. Atomic; concurrent calls share a round trip."""
@@ -59,11 +58,9 @@ class Streams(Facade):
 
     async def tails(self, tenants: Sequence[str]) -> dict[str, str]:
         """Return the id of the latest entry in each tenant's feed; ``START`` for an empty feed."""
-        async with self._turn:
-            found = await self._pipe(("xrevrange", keys.feed(tenant), "+", "-", 1) for tenant in tenants)
-        return {
-            tenant: entries[0][0].decode() if entries else START for tenant, entries in zip(tenants, found, strict=True)
-        }
+        found = await self._read(("xrevrange", keys.feed(tenant), "+", "-", 1) for tenant in tenants)
+        last_ids = (entries[0][0].decode() if entries else START for entries in found)
+        return dict(zip(tenants, last_ids, strict=True))
 
     async def unblock(self, client_id: int) -> None:
         """Make a blocked command on another connection return."""
@@ -83,33 +80,28 @@ class Streams(Facade):
             await client.aclose()
 
     async def _look_all(self, asked: Sequence[tuple[str, str]]) -> list[JobLook]:
-        different = list(dict.fromkeys(asked))
-        async with self._turn:
-            flat = await self._pipe(
-                command
-                for job_id, after in different
-                for command in (
-                    ("hmget", keys.record(job_id), RECORD_FIELDS),
-                    ("xrange", keys.events(job_id), after),
-                    ("xlen", keys.events(job_id)),
-                )
+        flat = await self._read(
+            command
+            for job_id, after in asked
+            for command in (
+                ("hmget", keys.record(job_id), RECORD_FIELDS),
+                ("xrange", keys.events(job_id), after),
+                ("xlen", keys.events(job_id)),
             )
-        looks = {one: _look(*one, *flat[3 * number : 3 * number + 3]) for number, one in enumerate(different)}
-        return [looks[one] for one in asked]
+        )
+        return [_look(*one, *replies) for one, replies in zip(asked, zip(*[iter(flat)] * 3, strict=True), strict=True)]
 
     async def _read_portions(self, asked: Sequence[tuple[str, str]]) -> list[FeedPortion]:
-        different = list(dict.fromkeys(asked))
+        flat = await self._read(
+            command
+            for tenant, entry_id in asked
+            for command in (("xrange", keys.feed(tenant), entry_id, "+", _PORTION), ("xlen", keys.feed(tenant)))
+        )
+        return [_portion(entry_id, *flat[2 * n : 2 * n + 2]) for n, (_, entry_id) in enumerate(asked)]
+
+    async def _read(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         async with self._turn:
-            flat = await self._pipe(
-                command
-                for tenant, entry_id in different
-                for command in (
-                    ("xrange", keys.feed(tenant), entry_id, "+", _PORTION),
-                    ("xlen", keys.feed(tenant)),
-                )
-            )
-        portions = {one: _portion(one[1], *flat[2 * number : 2 * number + 2]) for number, one in enumerate(different)}
-        return [portions[one] for one in asked]
+            return await self._pipe(commands)
 
 
 class FeedRead(NamedTuple):

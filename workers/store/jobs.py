@@ -6,11 +6,9 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
 
-from redis.asyncio import Redis
-
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
-from arqway.workers.store.connection import store_errors
+from arqway.workers.store.connection import Facade, Value, store_errors
 from arqway.workers.store.entries import (
     Acceptance,
     BatchOpening,
@@ -28,8 +26,6 @@ from arqway.workers.store.entries import (
     Submission,
     SubmitAnswer,
 )
-from arqway.workers.store.facade import Clock, Facade, server_clock
-from arqway.workers.store.script import Value
 
 _LISTEN_S = 10.0
 """Shorter than the socket timeout, which would mistake a silent channel for a dead server."""
@@ -38,10 +34,6 @@ _LISTEN_S = 10.0
 class JobStore(Facade):
     """The state of all jobs."""
 
-    def __init__(self, redis: Redis, *, clock: Clock = server_clock) -> None:
-        super().__init__(redis, clock=clock)
-        self._to_submit = self._to_claim = self._to_settle = self._to_read = redis
-
     @asynccontextmanager
     async def lanes(self) -> AsyncIterator[None]:
         """Within the block, use a dedicated connection each for submitting, claiming, settling and reading.
@@ -49,14 +41,14 @@ class JobStore(Facade):
         A pool checks a connection before lending it, which takes a turn of the event loop. A command on a dedicated
         connection is sent at once, so that Redis claims jobs while earlier ones run.
         """
-        lanes = [self.redis.client() for _ in range(4)]
-        self._to_submit, self._to_claim, self._to_settle, self._to_read = lanes
+        lanes = {script: self.redis.client() for script in ("submit", "claim", "settle", "read")}
+        self._lanes = lanes
         try:
             yield
         finally:
-            for lane in lanes:
+            for lane in lanes.values():
                 await lane.aclose()
-            self._to_submit = self._to_claim = self._to_settle = self._to_read = self.redis
+            self._lanes = {}
 
     async def submit(self, jobs: Sequence[Submission], batch: BatchOpening | None = None) -> list[SubmitAnswer]:
         """Accept or refuse each job. Atomic: one script; all jobs or none if ``batch`` is ``atomic``.
@@ -66,10 +58,9 @@ class JobStore(Facade):
         """
         args: list[Value] = [json.dumps(batch) if batch else ""]
         for job in jobs:
-            args += (job.id, job.kind, job.queue, keys.queue(job.queue))
-            args += (job.run_at_ms, job.delay_ms, job.max_attempts, job.envelope)
-            args += (job.tenant, json.dumps(job.extras) if job.extras else "")
-        now, *answers = await self._call("submit", args, lane=self._to_submit)
+            args += (job.id, job.kind, job.queue, keys.queue(job.queue), job.run_at_ms, job.delay_ms)
+            args += (job.max_attempts, job.envelope, job.tenant, json.dumps(job.extras) if job.extras else "")
+        now, *answers = await self._call("submit", args)
         return [Acceptance(now, answer) if type(answer) is int and answer else _refusal(answer) for answer in answers]
 
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
@@ -81,7 +72,7 @@ class JobStore(Facade):
     ) -> Claims:
         """Claim up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
         args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation]
-        now, first, *flat = await self._call("claim", args, [keys.queue(queue)], lane=self._to_claim)
+        now, first, *flat = await self._call("claim", args, [keys.queue(queue)])
         next_due = int(float(first))
         jobs = [_claim(flat[i : i + 11], queue, int(now)) for i in range(0, len(flat), 11)]
         return Claims(int(now), None if next_due < 0 else next_due, jobs)
@@ -95,10 +86,8 @@ class JobStore(Facade):
         """
         args: list[Value] = []
         for s in settlements:
-            args += (s.id, s.token, keys.queue(s.queue), s.state.value)
-            args += s[4:8]
-            args.append(json.dumps(s.rest) if s.rest else "")
-        return [answer.decode() for answer in await self._call("settle", args, lane=self._to_settle)]
+            args += (s.id, s.token, keys.queue(s.queue), s.state.value, *s[4:8], json.dumps(s.rest) if s.rest else "")
+        return [answer.decode() for answer in await self._call("settle", args)]
 
     async def write_progress(self, writes: Sequence[ProgressWrite]) -> list[bool]:
         """Record progress; False for a job owned by another attempt. Fenced by token. Atomic: one script."""
@@ -176,7 +165,7 @@ class JobStore(Facade):
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return a snapshot of each job, in one round trip; each is consistent in itself."""
-        hashes = await self._call("read", [len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids], lane=self._to_read)
+        hashes = await self._call("read", [len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids])
         return [JobRecord.from_values(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
 
     async def first_due_ms(self, queues: Sequence[str]) -> int | None:
@@ -213,35 +202,21 @@ class JobStore(Facade):
 
 
 def _refusal(answer: Any) -> Refusal | Replay:
-    if answer == 0:
-        return Refusal("duplicate")
-    reason, *about = answer
-    match reason:
-        case b"replay":
-            return Replay(about[0].decode(), int(about[1]), int(about[2]), about[3])
-        case b"unique":
-            return Refusal("unique", job_id=about[0].decode())
-        case b"held":
-            return Refusal("held", wait_ms=int(about[0]))
-        case b"mismatch":
-            return Refusal("mismatch")
-    return Refusal("kept out")
+    match answer:
+        case 0:
+            return Refusal("duplicate")
+        case b"replay", job_id, created_ms, due_ms, kept:
+            return Replay(job_id.decode(), int(created_ms), int(due_ms), kept)
+        case b"unique", holder:
+            return Refusal("unique", job_id=holder.decode())
+        case b"held", wait_ms:
+            return Refusal("held", wait_ms=int(wait_ms))
+    return Refusal("mismatch" if answer == [b"mismatch"] else "kept out")
 
 
-def _claim(raw: Sequence[bytes], queue: str, now_ms: int) -> Claim:
-    job_id, token, kind, attempt, rescues, max_attempts, created, due, cancel, envelope, deadline = raw
-    return Claim(
-        job_id.decode(),
-        token.decode(),
-        kind.decode(),
-        int(attempt),
-        int(rescues),
-        int(max_attempts) if max_attempts else None,
-        int(created),
-        int(due),
-        bool(int(cancel)),
-        envelope,
-        queue,
-        now_ms,
-        int(deadline) if deadline else None,
-    )
+def _claim(raw: Sequence[Any], queue: str, now_ms: int) -> Claim:
+    job_id, token, kind, attempt, rescues, most, created_ms, due_ms, cancel, payload, deadline_ms = raw
+    names = job_id.decode(), token.decode(), kind.decode()
+    attempts = int(attempt), int(rescues), int(most) if most else None
+    times = queue, now_ms, int(deadline_ms) if deadline_ms else None
+    return Claim(*names, *attempts, int(created_ms), int(due_ms), bool(cancel), payload, *times)

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState, may_move
-from arqway.workers.store.script import moves_in_lua
+from arqway.workers.store.connection import moves_in_lua
 
 _STARTS = {JobState.SCHEDULED, JobState.QUEUED}
 _PAIRS = {(before, after) for before, moves in TRANSITIONS.items() for after in moves}
