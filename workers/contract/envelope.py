@@ -52,24 +52,22 @@ def write_result(
 
     The arguments are left out; they stay in the record's envelope.
     """
-    names = _quoted(kind), _quoted(queue), _quoted(job_id)
-    times = created_ms, started_ms, ended_ms
+    quoted_id = b'"%b"' % job_id.encode() if job_id.isalnum() and job_id.isascii() else _quoted(job_id)
+    names = _quoted(kind), _quoted(queue), quoted_id
     flag = b"true" if success else b"false"
     return b'{"t":%d,"f":%b,"q":%b,"id":%b,"et":%d,"st":%d,"ft":%d,"a":[],"k":{},"s":%b,"r":%b}' % (
         attempt,
         *names,
-        *times,
+        created_ms,
+        started_ms,
+        ended_ms,
         flag,
         value_json,
     )
 
 
-def _quoted(text: str) -> bytes:
-    return b'"%b"' % text.encode() if text.isalnum() and text.isascii() else _quoted_with_care(text)
-
-
 @lru_cache(maxsize=1024)
-def _quoted_with_care(text: str) -> bytes:
+def _quoted(text: str) -> bytes:
     return json.dumps(text).encode()
 
 

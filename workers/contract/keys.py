@@ -43,6 +43,7 @@ Next to each queue is arq's health record, ``{queue key}:health-check``, which l
 odd, can collide with another job's key.
 """
 
+import functools
 import re
 
 DEFAULT_QUEUE = "default"
@@ -116,6 +117,7 @@ def is_word(text: str) -> bool:
     return bool(WORD.fullmatch(text))
 
 
+@functools.lru_cache(maxsize=1024)
 def queue(name: str) -> str:
     """Zset: job id → when it may next be claimed (ms)."""
     if name.startswith(_FOREIGN):

@@ -3,14 +3,13 @@
 Parts that do not apply are absent keys.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import ceil
 from typing import Any
 
 from arqway.workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
-from arqway.workers.contract.states import JobState
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
 
 OPERATOR_PARTS = ("error", "detail", "traceback")
 """The parts of a failure that may contain secrets."""
@@ -82,43 +81,36 @@ def attempt_views(record: JobRecord, *, operator: bool = False) -> list[dict[str
         record: The job.
         operator: Whether to include the worker that ran each attempt.
     """
-    return [_without_worker(view, operator) for view in (*map(_ended, record.attempts), *_latest(record))]
+    views = [_attempt(p.attempt, p.outcome, p.started_ms, p.ended_ms, p.worker, p) for p in record.attempts]
+    # The record itself describes the running attempt, or the one that the job ended with; not so for a job that was
+    # cancelled while it waited for its next attempt.
+    described = record.finished and all(past.started_ms != record.started_ms for past in record.attempts)
+    if record.started_ms is not None and (described or record.state is JobState.RUNNING):
+        failure = record.failure if record.state is JobState.FAILED else None
+        outcome, ended_ms = record.state.value, record.finished_ms
+        views.append(_attempt(record.attempt, outcome, record.started_ms, ended_ms, record.worker, failure))
+    return [view if operator else {name: view[name] for name in view if name != "worker"} for view in views]
 
 
-def _without_worker(view: dict[str, Any], operator: bool) -> dict[str, Any]:
-    return view if operator else {name: value for name, value in view.items() if name != "worker"}
-
-
-def _ended(attempt: AttemptRecord) -> dict[str, Any]:
+def _attempt(
+    number: int,
+    outcome: str,
+    started_ms: int,
+    ended_ms: int | None,
+    worker: str | None,
+    why: Failure | AttemptRecord | None,
+) -> dict[str, Any]:
     view: dict[str, Any] = {
-        "attempt": attempt.attempt,
-        "outcome": attempt.outcome,
-        "started_at": timestamp(attempt.started_ms),
-        "ended_at": timestamp(attempt.ended_ms),
-        "worker": attempt.worker,
+        "attempt": number,
+        "outcome": outcome,
+        "started_at": timestamp(started_ms),
+        "worker": worker,
     }
-    if attempt.code is not None:
-        view["failure"] = {"code": attempt.code, "message": attempt.message}
+    if ended_ms is not None:
+        view["ended_at"] = timestamp(ended_ms)
+    if why is not None and why.code is not None:
+        view["failure"] = {"code": why.code, "message": why.message}
     return view
-
-
-def _latest(record: JobRecord) -> Iterator[dict[str, Any]]:
-    """Yield the attempt that the record itself describes: the running one, or the one the job ended with."""
-    if record.started_ms is None or not (record.finished or record.state is JobState.RUNNING):
-        return
-    if record.finished and any(past.started_ms == record.started_ms for past in record.attempts):
-        return  # cancelled while waiting for the next attempt
-    view: dict[str, Any] = {
-        "attempt": record.attempt,
-        "outcome": record.state.value,
-        "started_at": timestamp(record.started_ms),
-        "worker": record.worker,
-    }
-    if record.finished_ms is not None:
-        view["ended_at"] = timestamp(record.finished_ms)
-    if record.state is JobState.FAILED and record.failure is not None:
-        view["failure"] = {"code": record.failure.code, "message": record.failure.message}
-    yield view
 
 
 def retry_after_s(record: JobRecord, now_ms: int, *, queue_age_ms: float = 0, run_ms: float = 0) -> int | None:
@@ -133,7 +125,7 @@ def retry_after_s(record: JobRecord, now_ms: int, *, queue_age_ms: float = 0, ru
         queue_age_ms: For how long the queue's oldest due job has waited.
         run_ms: How long an attempt of this kind usually takes.
     """
-    if record.finished:
+    if record.state in TERMINAL_STATES:
         return None
     if record.state is JobState.RUNNING:
         left_ms = run_ms - (now_ms - (record.started_ms or now_ms))

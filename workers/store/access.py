@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from arqway.workers.contract import keys
 from arqway.workers.contract.api_key import ApiKey, Rate, Scope, Token
 from arqway.workers.store.batcher import Batcher, distinct
-from arqway.workers.store.connection import Clock, Facade, Value, server_clock, store_errors
+from arqway.workers.store.connection import Clock, Facade, Value, rows, server_clock, store_errors
 
 _MILLISECOND = timedelta(milliseconds=1)
 _KEPT_AFTER_END_MS = 90 * 86_400_000
@@ -132,7 +132,7 @@ class RateLimits(Facade):
         for bucket, rate in draws:
             args += (bucket, rate.interval_us, rate.burst)
         flat = await self._call("rate_limit", args)
-        return [Allowance(bool(flat[i]), flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)]
+        return [Allowance(bool(admitted), left, gains_ms) for admitted, left, gains_ms in rows(flat, 3)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,11 +102,9 @@ def moves_in_lua() -> str:
 
     The limits that scripts share with Python follow as local variables.
     """
-    rows = (
-        f"{state}={{{','.join(f'{after}=true' for after in sorted(moves))}}}" for state, moves in TRANSITIONS.items()
-    )
+    moves = (f"{state}={{{','.join(f'{after}=true' for after in sorted(row))}}}" for state, row in TRANSITIONS.items())
     kept = {"EVENTS_KEPT": EVENTS_KEPT, "FEED_KEPT": FEED_KEPT, "ATTEMPTS_KEPT": ATTEMPTS_KEPT}
-    return f"local MOVES={{{','.join(rows)}}}\n" + "".join(f"local {name}={most}\n" for name, most in kept.items())
+    return f"local MOVES={{{','.join(moves)}}}\n" + "".join(f"local {name}={most}\n" for name, most in kept.items())
 
 
 @cache
@@ -118,6 +116,11 @@ def _script(name: str) -> tuple[str, str]:
     before = ["prelude", *(f"library/{library}" for library in (uses[1].split(", ") if uses else ()))]
     text = moves_in_lua() + "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in before) + own
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def rows(flat: Sequence[Any], width: int) -> Iterator[Sequence[Any]]:
+    """Yield the rows of a script's flat answer."""
+    return (flat[i : i + width] for i in range(0, len(flat), width))
 
 
 def server_clock() -> int:

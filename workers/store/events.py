@@ -11,7 +11,7 @@ from arqway.workers.contract import keys
 from arqway.workers.contract.events import EVENTS_KEPT, FEED_KEPT, START, FeedEntry, JobEvent
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
 from arqway.workers.store.batcher import Batcher, distinct
-from arqway.workers.store.connection import Facade, store_errors
+from arqway.workers.store.connection import Facade, rows, store_errors
 
 _PORTION = 200
 """Maximum number of feed entries in one reply. An entry has a line for each event written by its script call."""
@@ -89,7 +89,7 @@ class Streams(Facade):
                 ("xlen", keys.events(job_id)),
             )
         )
-        return [_look(*one, *replies) for one, replies in zip(asked, zip(*[iter(flat)] * 3, strict=True), strict=True)]
+        return [_look(*one, *replies) for one, replies in zip(asked, rows(flat, 3), strict=True)]
 
     async def _read_portions(self, asked: Sequence[tuple[str, str]]) -> list[FeedPortion]:
         flat = await self._read(
@@ -97,7 +97,7 @@ class Streams(Facade):
             for tenant, entry_id in asked
             for command in (("xrange", keys.feed(tenant), entry_id, "+", _PORTION), ("xlen", keys.feed(tenant)))
         )
-        return [_portion(entry_id, *flat[2 * n : 2 * n + 2]) for n, (_, entry_id) in enumerate(asked)]
+        return [_portion(entry_id, *replies) for (_, entry_id), replies in zip(asked, rows(flat, 2), strict=True)]
 
     async def _read(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         async with self._turn:

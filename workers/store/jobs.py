@@ -8,7 +8,7 @@ from typing import Any
 
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
-from arqway.workers.store.connection import Facade, Value, store_errors
+from arqway.workers.store.connection import Facade, Value, rows, store_errors
 from arqway.workers.store.entries import (
     Acceptance,
     BatchOpening,
@@ -41,14 +41,13 @@ class JobStore(Facade):
         A pool checks a connection before lending it, which takes a turn of the event loop. A command on a dedicated
         connection is sent at once, so that Redis claims jobs while earlier ones run.
         """
-        lanes = {script: self.redis.client() for script in ("submit", "claim", "settle", "read")}
-        self._lanes = lanes
+        self._lanes = {script: self.redis.client() for script in ("submit", "claim", "settle", "read")}
         try:
             yield
         finally:
+            lanes, self._lanes = self._lanes, {}
             for lane in lanes.values():
                 await lane.aclose()
-            self._lanes = {}
 
     async def submit(self, jobs: Sequence[Submission], batch: BatchOpening | None = None) -> list[SubmitAnswer]:
         """Accept or refuse each job. Atomic: one script; all jobs or none if ``batch`` is ``atomic``.
@@ -74,7 +73,7 @@ class JobStore(Facade):
         args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation]
         now, first, *flat = await self._call("claim", args, [keys.queue(queue)])
         next_due = int(float(first))
-        jobs = [_claim(flat[i : i + 11], queue, int(now)) for i in range(0, len(flat), 11)]
+        jobs = [_claim(row, queue, int(now)) for row in rows(flat, 11)]
         return Claims(int(now), None if next_due < 0 else next_due, jobs)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from arqway.workers.contract import keys
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.connection import Facade, store_errors
+from arqway.workers.store.connection import Facade, rows, store_errors
 
 _LOOKS = 2_500
 """Maximum number of ids examined for one page: some 10 ms of server time."""
@@ -43,7 +43,7 @@ class ListStore(Facade):
         total, *flat = await self._call("dead_groups", [tenant, skip, limit])
         groups = [
             DeadGroup(mark.decode(), int(count), int(float(first)), int(float(latest)), latest_id.decode())
-            for mark, count, first, latest, latest_id in zip(*[iter(flat)] * 5, strict=True)
+            for mark, count, first, latest, latest_id in rows(flat, 5)
         ]
         return int(total), groups
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from arqway.workers.contract import keys
-from arqway.workers.store.connection import Facade, Value, store_errors
+from arqway.workers.store.connection import Facade, Value, rows, store_errors
 
 
 class QueueFigures(NamedTuple):
@@ -35,10 +35,10 @@ class QueueStore(Facade):
         for name in queues:
             args += (name, keys.queue(name))
         now, *flat = await self._call("queue_figures", args)
-        rows = zip(*[map(int, map(float, flat))] * 11, strict=True)
+        numbers = [int(float(number)) for number in flat]
         figures = [
-            QueueFigures(name, due, held, _past(oldest_ms), running, _past(paused_ms), *counts)
-            for name, (due, held, oldest_ms, running, paused_ms, *counts) in zip(queues, rows, strict=True)
+            QueueFigures(name, due, held, None if due_ms < 0 else due_ms, running, None if ms < 0 else ms, *counts)
+            for name, (due, held, due_ms, running, ms, *counts) in zip(queues, rows(numbers, 11), strict=True)
         ]
         return int(now), figures
 
@@ -63,7 +63,3 @@ class QueueStore(Facade):
     async def pause(self, queue: str, *, paused: bool) -> bool:
         """Pause or resume a queue; return whether that changed anything. Atomic: one script."""
         return bool(await self._call("pause", [queue, keys.queue(queue), int(paused)]))
-
-
-def _past(ms: int) -> int | None:
-    return None if ms < 0 else ms
