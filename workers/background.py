@@ -70,7 +70,7 @@ async def supervise(name: str, duty: Duty) -> NoReturn:
     backoff = Backoff(cap_s=_RESTART_CAP_S)
     while True:
         began_s = time.monotonic()
-        error: BaseException = RuntimeError("the duty returned, though it should go on")
+        error: BaseException = RuntimeError("the duty returned, although it should run until it is cancelled")
         try:
             await duty()
         except (Exception, asyncio.CancelledError) as caught:

@@ -65,9 +65,9 @@ class Rate:
 
     def __post_init__(self) -> None:
         if not _PER_S_MIN <= self.per_s <= _PER_S_MAX:
-            raise ValueError(f"a rate is from {_PER_S_MIN} to {_PER_S_MAX} requests a second")
+            raise ValueError(f"a rate must be from {_PER_S_MIN} to {_PER_S_MAX} requests per second")
         if not 1 <= self.burst <= _BURST_MAX:
-            raise ValueError(f"a burst is from 1 to {_BURST_MAX} requests")
+            raise ValueError(f"a burst must be from 1 to {_BURST_MAX} requests")
 
     @property
     def interval_us(self) -> int:
@@ -84,7 +84,7 @@ class Rate:
     def parse(cls, text: str) -> Self:
         """Parse ``100/s`` or ``100/s burst 200``. Raises ValueError."""
         if (read := _RATE.fullmatch(text)) is None:
-            raise ValueError("a rate is written like 100/s or 100/s burst 200")
+            raise ValueError("a rate must have the form 100/s or 100/s burst 200")
         return cls.of(float(read[1]), None if read[2] is None else int(read[2]))
 
     def __str__(self) -> str:

@@ -74,7 +74,7 @@ def _problem_of_text(url: str) -> str | None:
         return f"is longer than {URL_CHARS:,} characters"
     if not _PRINTABLE.fullmatch(url) or "\\" in url:
         return "has a character other than printable ASCII, or a backslash"
-    return "has a fragment, which no server would see" if "#" in url else None
+    return "has a fragment, which is never sent to a server" if "#" in url else None
 
 
 def _problem_of_parts(url: str, allow: Sequence[Network]) -> str | None:
@@ -82,11 +82,11 @@ def _problem_of_parts(url: str, allow: Sequence[Network]) -> str | None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "is no URL"
+        return "is not a URL"
     if parts.scheme not in ("https", "http") or (parts.scheme == "http" and not allow):
         return "does not begin with https://"
     if "@" in parts.netloc:
-        return "names a user"
+        return "contains a user name"
     if not _AUTHORITY.fullmatch(parts.netloc) or port == 0:
         return "has no host that can be called"
     return _problem_of_host(parts, allow)
@@ -123,5 +123,5 @@ def secret_key(secret: str) -> bytes:
     except ValueError:
         key = b""
     if not secret.startswith(SECRET_PREFIX) or len(key) not in _SECRET_BYTES:
-        raise ValueError(f"a webhook secret is {SECRET_PREFIX} and the base64 of 24 to 64 random bytes")
+        raise ValueError(f"a webhook secret is {SECRET_PREFIX} followed by the base64 of 24 to 64 random bytes")
     return key

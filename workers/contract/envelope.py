@@ -28,9 +28,9 @@ def decode(raw: bytes) -> dict[str, Any]:
     try:
         envelope = json.loads(raw)
     except RecursionError:
-        raise ValueError("an envelope is not nested so deeply") from None
+        raise ValueError("the envelope is nested too deeply") from None
     if not isinstance(envelope, dict):
-        raise ValueError("an envelope is a JSON object")  # noqa: TRY004 - one error for every unreadable envelope
+        raise ValueError("an envelope must be a JSON object")  # noqa: TRY004 - one error for every unreadable envelope
     if envelope.get("s") is False and isinstance(result := envelope.get("r"), dict) and _ERROR in result:
         envelope["r"] = _decode_error(result[_ERROR])
     return envelope
@@ -99,4 +99,4 @@ def _decode_error(error: Any) -> BaseException:
             return asyncio.CancelledError(message)
         case {"code": str(code), "message": str(message)}:
             return JobFailed(message, code=code)
-    raise ValueError("an error has a code and a message")
+    raise ValueError("an error must have a code and a message")

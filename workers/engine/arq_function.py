@@ -21,7 +21,7 @@ from arqway.workers.contract.errors import InvalidPayload, RetryJob
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 from arqway.workers.definition import InvalidResult
 from arqway.workers.runners.attempt import Attempt
-from arqway.workers.store.entries import Claim
+from arqway.workers.store.attempts import Claim
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

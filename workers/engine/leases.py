@@ -8,7 +8,7 @@ from functools import partial
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.contract.states import EndReason
 from arqway.workers.runners.executor import Executor
-from arqway.workers.store.entries import Lease
+from arqway.workers.store.attempts import Lease
 from arqway.workers.store.jobs import JobStore
 
 _RENEWALS_PER_LEASE = 4

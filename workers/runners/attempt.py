@@ -11,8 +11,8 @@ from arqway.workers.contract.errors import LeaseLost
 from arqway.workers.contract.record import JobRecord, Progress
 from arqway.workers.contract.states import EndReason, JobState
 from arqway.workers.definition import JobDefinition
+from arqway.workers.store.attempts import Claim, ProgressWrite
 from arqway.workers.store.batcher import Batcher
-from arqway.workers.store.entries import Claim, ProgressWrite
 from arqway.workers.store.jobs import JobStore
 
 _PROGRESS_BURST = 16

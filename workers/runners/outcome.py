@@ -15,7 +15,7 @@ from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import RetryAfter, RetryPolicy
 from arqway.workers.contract.states import EndReason, JobState
-from arqway.workers.store.entries import Claim, Rest, Settlement
+from arqway.workers.store.attempts import Claim, Rest, Settlement
 
 _DETAIL_CHARS = 1_000
 _TRACEBACK_CHARS = 4_000

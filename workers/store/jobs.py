@@ -1,38 +1,117 @@
-"""``JobStore``: jobs from submission to their end, with a typed method for each Lua script."""
+"""``JobStore``: jobs as their clients see them, from submission to their end."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from math import inf
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
-from arqway.workers.store.connection import Facade, Value, rows, store_errors
-from arqway.workers.store.entries import (
-    Acceptance,
-    BatchOpening,
-    CancelAnswer,
-    Claim,
-    Claims,
-    Lease,
-    ProgressWrite,
-    Refusal,
-    RenewAnswer,
-    Replay,
-    RetryAnswer,
-    SettleAnswer,
-    Settlement,
-    Submission,
-    SubmitAnswer,
-)
-
-_LISTEN_S = 10.0
-"""Shorter than the socket timeout, which would mistake a silent channel for a dead server."""
+from arqway.workers.store.attempts import AttemptStore
+from arqway.workers.store.connection import Value, store_errors
 
 
-class JobStore(Facade):
-    """The state of all jobs."""
+class Idempotency(TypedDict):
+    """An idempotency key, as passed to the submit script."""
+
+    key: str
+    """Digest of the caller, the route and the client's key."""
+    fingerprint: str
+    life: int
+    """How long the key is kept, in milliseconds."""
+    hold: int
+    """Milliseconds allowed for answering the first request; 0: the answer follows from the submission itself."""
+
+
+class Extras(TypedDict, total=False):
+    """Optional parts of a submission."""
+
+    batch: str
+    tags: list[str]
+    unique_key: str
+    deadline_ms: int
+    callback_url: str
+    idempotency: Idempotency
+
+
+class BatchOpening(TypedDict, total=False):
+    """The batch formed by the submissions of one call."""
+
+    id: str
+    tenant: str
+    atomic: bool
+    idempotency: Idempotency
+
+
+class Submission(NamedTuple):
+    """A job to accept. Due at ``run_at_ms`` or, if that is 0, ``delay_ms`` from now."""
+
+    id: str
+    kind: str
+    queue: str
+    envelope: bytes
+    max_attempts: int
+    run_at_ms: int = 0
+    delay_ms: int = 0
+    tenant: str = keys.DEFAULT_TENANT
+    extras: Extras | None = None
+
+    def size(self) -> int:
+        """Return the approximate number of bytes written."""
+        return len(self.envelope)
+
+
+class Acceptance(NamedTuple):
+    """When a job was accepted and when it is due, by the server's clock."""
+
+    now_ms: int
+    due_ms: int
+
+
+class Refusal(NamedTuple):
+    """The reason a job was not accepted."""
+
+    reason: Literal["duplicate", "unique", "mismatch", "held", "kept out"]
+    job_id: str = ""
+    """``unique``: id of the job that holds the key."""
+    wait_ms: int = 0
+    """``held``: the longest time until the first request is answered."""
+
+
+class Replay(NamedTuple):
+    """The answer to an earlier request with the same idempotency key."""
+
+    id: str
+    created_ms: int
+    due_ms: int
+    answer: bytes
+    """The stored answer; empty if it follows from the other fields."""
+
+
+SubmitAnswer = Acceptance | Refusal | Replay
+
+
+class CancelAnswer(NamedTuple):
+    """The answer to a request to cancel a job."""
+
+    reason: Literal["cancelled", "asked", "finished", "unknown", "changed"]
+    """``asked``: the job is running, and its worker has been notified."""
+    record: JobRecord | None = None
+    """The record afterwards, if the reason is ``cancelled`` or ``asked``."""
+
+
+class RetryAnswer(NamedTuple):
+    """The answer to a request to submit a final job again."""
+
+    reason: Literal["accepted", "unknown", "live", "changed", "retried", "unique", "gone", "duplicate"]
+    job_id: str = ""
+    """``accepted``: the new job; ``retried``: the job it was retried as; ``unique``: the holder of the key."""
+    record: JobRecord | None = None
+    """The record of the new job."""
+
+
+class JobStore(AttemptStore):
+    """The state of all jobs: what clients do with them and, inherited, what workers do."""
 
     @asynccontextmanager
     async def lanes(self) -> AsyncIterator[None]:
@@ -65,40 +144,6 @@ class JobStore(Facade):
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
         """Store the answer to the first request with an idempotency key. Atomic: one script."""
         await self._call("answered", [idempotency_key, made_id, answer])
-
-    async def claim(
-        self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str, on_probation: int = 0
-    ) -> Claims:
-        """Claim up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
-        args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation]
-        now, first, *flat = await self._call("claim", args, [keys.queue(queue)])
-        next_due = int(float(first))
-        jobs = [_claim(row, queue, int(now)) for row in rows(flat, 11)]
-        return Claims(int(now), None if next_due < 0 else next_due, jobs)
-
-    async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        """Settle attempts. Fenced by token. Atomic for all of them: one script.
-
-        Returns:
-            For each attempt: ``settled``; ``lost``: another attempt owns the job; or ``cancel``: the job would run
-            again, but its cancellation was requested, so nothing was written.
-        """
-        args: list[Value] = []
-        for s in settlements:
-            args += (s.id, s.token, keys.queue(s.queue), s.state.value, *s[4:8], json.dumps(s.rest) if s.rest else "")
-        return [answer.decode() for answer in await self._call("settle", args)]
-
-    async def write_progress(self, writes: Sequence[ProgressWrite]) -> list[bool]:
-        """Record progress; False for a job owned by another attempt. Fenced by token. Atomic: one script."""
-        answers = await self._call("progress", [part for write in writes for part in write])
-        return [answer == b"written" for answer in answers]
-
-    async def renew(self, leases: Sequence[Lease], *, lease_ms: int) -> list[RenewAnswer]:
-        """Extend leases to ``lease_ms`` from now. Fenced by token. Atomic: one script."""
-        args: list[Value] = [lease_ms]
-        for lease in leases:
-            args += (lease.id, lease.token, keys.queue(lease.queue))
-        return [answer.decode() for answer in await self._call("renew", args)]
 
     async def cancel(
         self,
@@ -148,16 +193,6 @@ class JobStore(Facade):
         record = JobRecord.from_values(other_id, about[1:]) if len(about) > 1 else None
         return RetryAnswer(reason.decode(), other_id, record)
 
-    async def keep_step(self, job_id: str, token: str, name: str, result_json: bytes) -> bytes | None:
-        """Store a step's result and return the stored one; None if another attempt owns the job. Fenced by token."""
-        kept: bytes | None = await self._call("step", [job_id, token, name, result_json])
-        return kept
-
-    async def read_step(self, job_id: str, name: str) -> bytes | None:
-        """Return the stored result of a step, or None."""
-        with store_errors():
-            return await self.redis.hget(keys.steps(job_id), name)  # type: ignore[misc, no-any-return]
-
     async def read(self, job_id: str) -> JobRecord | None:
         """Return a consistent snapshot of a job (one HMGET of its hash); None if there is no such job."""
         return (await self.read_many([job_id]))[0]
@@ -166,33 +201,6 @@ class JobStore(Facade):
         """Return a snapshot of each job, in one round trip; each is consistent in itself."""
         hashes = await self._call("read", [len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids])
         return [JobRecord.from_values(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
-
-    async def first_due_ms(self, queues: Sequence[str]) -> int | None:
-        """Return the lowest score in the queues: when a job is due or a lease ends. One command per queue."""
-        heads = await self._pipe((("zrange", keys.queue(queue), 0, 0, False, True) for queue in queues), atomic=False)
-        return min((int(head[0][1]) for head in heads if head), default=None)
-
-    async def aborted(self) -> dict[str, int]:
-        """Return the jobs that stock arq clients want aborted: job id → time of the request (ms by their clocks)."""
-        with store_errors():
-            entries = await self.redis.zrange(keys.ARQ_ABORT, 0, -1, withscores=True)
-        return {job_id.decode(errors="replace"): int(score) for job_id, score in entries if abs(score) != inf}
-
-    async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> bool:
-        """Wait up to ``timeout_s`` until a job in one of the queues may have become due; return whether one has."""
-        with store_errors():
-            return None is not await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
-
-    async def cancellations(self) -> AsyncIterator[tuple[str, str]]:
-        """Yield (job id, token) of each attempt to be cancelled, as announced. No announcement is repeated."""
-        with store_errors():
-            async with self.redis.pubsub(ignore_subscribe_messages=True) as subscriber:
-                await subscriber.subscribe(keys.CANCEL_CHANNEL)
-                while True:
-                    message = await subscriber.get_message(timeout=_LISTEN_S)
-                    if message is not None:
-                        token, _, job_id = message["data"].decode(errors="replace").partition(" ")
-                        yield job_id, token
 
     async def ping(self) -> None:
         """Check that Redis answers."""
@@ -211,11 +219,3 @@ def _refusal(answer: Any) -> Refusal | Replay:
         case b"held", wait_ms:
             return Refusal("held", wait_ms=int(wait_ms))
     return Refusal("mismatch" if answer == [b"mismatch"] else "kept out")
-
-
-def _claim(raw: Sequence[Any], queue: str, now_ms: int) -> Claim:
-    job_id, token, kind, attempt, rescues, most, created_ms, due_ms, cancel, payload, deadline_ms = raw
-    names = job_id.decode(), token.decode(), kind.decode()
-    attempts = int(attempt), int(rescues), int(most) if most else None
-    times = queue, now_ms, int(deadline_ms) if deadline_ms else None
-    return Claim(*names, *attempts, int(created_ms), int(due_ms), bool(cancel), payload, *times)

@@ -14,7 +14,7 @@ from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
 from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
 from arqway.workers.runners.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retention, Succeeded, decide
-from arqway.workers.store.entries import Claim, Settlement
+from arqway.workers.store.attempts import Claim, Settlement
 
 SECRET = "text of an exception"  # noqa: S105 - stands for whatever an exception may say
 KEPT = Retention(record_ms=9_000, arq_result_ms=700)
