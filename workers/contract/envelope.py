@@ -15,7 +15,6 @@ from typing import Any
 from arqway.workers.contract.errors import JobFailed
 
 _ERROR = "__error__"
-_CANCELLED = "cancelled"
 
 
 def encode(envelope: dict[str, Any]) -> bytes:
@@ -73,23 +72,19 @@ def _quoted(text: str) -> bytes:
 
 def error_json(code: str, message: str) -> bytes:
     """Return the ``r`` of a job that did not succeed."""
-    return json.dumps(_error_value(code, message)).encode()
+    return json.dumps({_ERROR: {"code": code, "message": message}}).encode()
 
 
-def _error_value(code: str, message: str) -> dict[str, Any]:
-    return {_ERROR: {"code": code, "message": message}}
-
-
-CANCELLED_JSON = error_json(_CANCELLED, "The job was cancelled.")
+CANCELLED_JSON = error_json("cancelled", "The job was cancelled.")
 """The ``r`` of a cancelled job: stock ``Job.abort()`` expects the CancelledError that ``decode`` turns it into."""
 
 
 def _encode_error(value: object) -> dict[str, Any]:
     match value:
         case asyncio.CancelledError():
-            return _error_value(_CANCELLED, "The job was cancelled.")
+            return json.loads(CANCELLED_JSON)  # type: ignore[no-any-return]
         case BaseException():
-            return _error_value("error", type(value).__name__)
+            return {_ERROR: {"code": "error", "message": type(value).__name__}}
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 

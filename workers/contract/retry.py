@@ -57,19 +57,14 @@ class RetryPolicy:
         """Decide what follows the failed ``attempt`` (from 1); ``random`` is uniform in [0, 1)."""
         if isinstance(error, DiscardJob) or attempt >= self.max_attempts:
             return GiveUp()
-        if isinstance(error, RetryJob):
-            return RetryAfter(self._asked_delay_ms(error, attempt, random))
-        return RetryAfter(self.delay_ms(attempt, random)) if isinstance(error, self.on) else GiveUp()
+        if isinstance(error, RetryJob) and error.after is not None:
+            return RetryAfter(max(0, error.after // _MILLISECOND))
+        return RetryAfter(self.delay_ms(attempt, random)) if isinstance(error, (RetryJob, *self.on)) else GiveUp()
 
     def delay_ms(self, attempt: int, random: float) -> int:
         """Return the delay after ``attempt`` (from 1), between 0 and ``cap``."""
         longest = self.base // _MILLISECOND * 2 ** min(attempt - 1, _DOUBLINGS_MAX)
         return int(random * min(self.cap // _MILLISECOND, longest))
-
-    def _asked_delay_ms(self, error: RetryJob, attempt: int, random: float) -> int:
-        if error.after is None:
-            return self.delay_ms(attempt, random)
-        return max(0, error.after // _MILLISECOND)
 
 
 NO_RETRY = RetryPolicy()

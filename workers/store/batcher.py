@@ -14,6 +14,7 @@ from arqway.workers.contract.errors import StoreUnavailable
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
+Write = Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]]
 Report = Callable[[AnswerT | BaseException], None]
 
 MAX_BYTES = 1_000_000
@@ -39,7 +40,7 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     def __init__(
         self,
-        write: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]],
+        write: Write[ItemT, AnswerT],
         *,
         max_items: int = 200,
         max_bytes: int = MAX_BYTES,
@@ -150,9 +151,7 @@ def _resolve(future: "asyncio.Future[AnswerT]", answer: AnswerT | BaseException)
         future.set_result(answer)
 
 
-def distinct(
-    read: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]],
-) -> Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]]:
+def distinct(read: Write[ItemT, AnswerT]) -> Write[ItemT, AnswerT]:
     """Return ``read`` such that equal items of a batch are read once and share the answer."""
 
     async def read_distinct(items: Sequence[ItemT]) -> Sequence[AnswerT]:

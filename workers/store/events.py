@@ -135,19 +135,20 @@ class FeedReader:
     async def _news(self, key: bytes, raw: list[RawEntry], positions: Mapping[str, str]) -> FeedRead:
         """Check for a gap if the reply is full: the feed may have been trimmed before it was read."""
         tenant = key.decode().removeprefix(keys.FEED_PREFIX)
-        cut = len(raw) == _PORTION and not await self._holds(key, positions[tenant])
+        after, cut = positions[tenant], False
+        if len(raw) == _PORTION and after == START:
+            cut = int(await self._client.xlen(key)) >= FEED_KEPT
+        elif len(raw) == _PORTION:  # a feed that still has an entry also has all later ones
+            cut = not await self._client.xrange(key, after, after)
         return FeedRead(tenant, _entries(raw), cut)
-
-    async def _holds(self, key: bytes, entry_id: str) -> bool:
-        """Return whether a feed still has an entry, and therefore all later ones."""
-        if entry_id == START:
-            return int(await self._client.xlen(key)) < FEED_KEPT
-        return bool(await self._client.xrange(key, entry_id, entry_id))
 
 
 def _look(job_id: str, after: str, values: list[bytes | None], raw: list[RawEntry], length: int) -> JobLook:
     record = JobRecord.from_values(job_id, values)
-    events = [_job_event(job_id, entry_id, fields) for entry_id, fields in raw]
+    decoded = (
+        (entry_id, {name.decode(): value.decode() for name, value in fields.items()}) for entry_id, fields in raw
+    )
+    events = [JobEvent.from_entry(job_id, one_id.decode(), fields) for one_id, fields in decoded]
     known = bool(events) and events[0].id == after
     return JobLook(record, events[known:], cut=not known and length >= EVENTS_KEPT)
 
@@ -158,15 +159,7 @@ def _portion(entry_id: str, raw: list[RawEntry], length: int) -> FeedPortion:
     return FeedPortion(entries, cut=not known, more=len(entries) == _PORTION)
 
 
-def _job_event(job_id: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
-    texts = {name.decode(): value.decode() for name, value in fields.items()}
-    return JobEvent.from_entry(job_id, entry_id.decode(), texts)
-
-
 def _entries(raw: Iterable[RawEntry]) -> list[FeedEntry]:
-    return [FeedEntry(entry_id.decode(), _lines(fields.get(b"events"))) for entry_id, fields in raw]
-
-
-def _lines(text: bytes | None) -> list[str]:
-    """Parse the field of an entry; an entry without it comes from a later version."""
-    return text.decode(errors="replace").split("\n") if text else []
+    """Parse entries of a feed; one without the field ``events`` comes from a later version."""
+    texts = ((entry_id.decode(), fields.get(b"events", b"").decode(errors="replace")) for entry_id, fields in raw)
+    return [FeedEntry(entry_id, text.split("\n") if text else []) for entry_id, text in texts]
