@@ -7,9 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 from arqway.workers.contract.states import JobState
+from arqway.workers.store.attempts import Claims, Settlement
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.entries import Claims, Settlement, Submission
-from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.jobs import JobStore, Submission
 from benchmarks.measure import Figures
 from benchmarks.server import Server
 from benchmarks.sizes import Sizes

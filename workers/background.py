@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from random import Random
+from random import uniform
 from typing import Any, NoReturn
 
 logger = logging.getLogger("arqway.workers.background")
@@ -35,10 +35,13 @@ class Backoff:
 
     def __init__(self, *, cap_s: float = _CAP_S) -> None:
         self._cap_s = cap_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over with short waits."""
         self.waits = 0
         """Number of waits since the last success."""
-        self._random = Random().uniform  # noqa: S311 - jitter, not a secret
-        self._longest_s = min(_FIRST_S, cap_s)
+        self._longest_s = min(_FIRST_S, self._cap_s)
 
     @property
     def fresh(self) -> bool:
@@ -49,12 +52,7 @@ class Backoff:
         """Return the next wait in seconds: between half and all of a bound that doubles up to the cap."""
         self.waits += 1
         longest, self._longest_s = self._longest_s, min(self._cap_s, self._longest_s * 2)
-        return self._random(longest / 2, longest)
-
-    def reset(self) -> None:
-        """Start over with short waits."""
-        self.waits = 0
-        self._longest_s = min(_FIRST_S, self._cap_s)
+        return uniform(longest / 2, longest)  # noqa: S311 - jitter, not a secret
 
 
 class DutyError(Exception):
@@ -72,12 +70,13 @@ async def supervise(name: str, duty: Duty) -> NoReturn:
     backoff = Backoff(cap_s=_RESTART_CAP_S)
     while True:
         began_s = time.monotonic()
-        error: BaseException = RuntimeError("the duty returned, though it should go on")
+        error: BaseException = RuntimeError("the duty returned, although it should run until it is cancelled")
         try:
             await duty()
         except (Exception, asyncio.CancelledError) as caught:
-            if _is_cancelled():
-                raise
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # this task was cancelled, not something that the duty awaited
             error = caught
         if time.monotonic() - began_s >= _STEADY_S:
             backoff.reset()
@@ -100,9 +99,3 @@ async def supervised(duties: Mapping[str, Duty]) -> "AsyncIterator[list[asyncio.
         yield tasks
     finally:
         await end(tasks)
-
-
-def _is_cancelled() -> bool:
-    """Return whether this task itself was cancelled; a ``CancelledError`` may also come from something it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

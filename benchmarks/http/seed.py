@@ -10,7 +10,7 @@ from arqway.workers.client import JobQueue, open_queue
 from arqway.workers.contract import keys
 from arqway.workers.contract.api_key import ALL_SCOPES, Rate
 from arqway.workers.settings import Settings
-from arqway.workers.store.api_keys import ApiKeys
+from arqway.workers.store.access import ApiKeys
 from arqway.workers.store.connection import open_redis
 from benchmarks.http.apps import Order
 from benchmarks.http.apps.arqway import JOBS

@@ -15,7 +15,7 @@ from redis import Redis
 from arqway.service.app import create_app
 from arqway.workers.contract import keys
 from arqway.workers.settings import Settings
-from arqway.workers.store.entries import Claim
+from arqway.workers.store.attempts import Claim
 from tests.faults.conftest import FULL, Measured
 from tests.support.event_streams import EventParser, Listener, listening
 from tests.support.fault_workers import FaultyValkey

@@ -13,19 +13,9 @@ from redis import Redis
 from arqway.workers.contract import keys
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
+from arqway.workers.store.attempts import Claim, Lease, ProgressWrite, Rest, Settlement
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.entries import (
-    Acceptance,
-    CancelAnswer,
-    Claim,
-    Lease,
-    ProgressWrite,
-    Refusal,
-    Rest,
-    Settlement,
-    Submission,
-)
-from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.jobs import Acceptance, CancelAnswer, JobStore, Refusal, Submission
 from tests.support.leaks import keys_without_owner
 
 LEASE_MS = 1_000

@@ -25,11 +25,10 @@ from arqway.workers.contract.states import JobState
 from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
-from arqway.workers.store.batches import BatchStore
+from arqway.workers.store.attempts import Claim
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.entries import BatchOpening, Claim, Extras, Idempotency, RetryAnswer
-from arqway.workers.store.jobs import JobStore
-from arqway.workers.store.lists import ListStore
+from arqway.workers.store.jobs import BatchOpening, Extras, Idempotency, JobStore, RetryAnswer
+from arqway.workers.store.lists import BatchStore, ListStore
 from arqway.workers.store.queues import QueueStore
 from arqway.workers.store.workers import ArqHealth, Fleet
 from tests.support.leaks import keys_without_owner

@@ -11,7 +11,7 @@ from arqway.workers.client import JobQueue, open_queue
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 from arqway.workers.settings import Settings
-from arqway.workers.store.entries import Claim
+from arqway.workers.store.attempts import Claim
 from arqway.workers.store.jobs import JobStore
 from tests.support.jobs import Number, retries
 from tests.support.plain_jobs import settlement

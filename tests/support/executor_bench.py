@@ -11,9 +11,9 @@ from arqway import JobContext, JobDefinition, JobQueue, Registry, job
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.runners.executor import Executor
 from arqway.workers.settings import Settings
+from arqway.workers.store.attempts import Claim
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.entries import Claim, Submission
-from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.jobs import JobStore, Submission
 from tests.support.jobs import Empty
 from tests.support.plain_jobs import RETENTION_MS
 from tests.support.waiting import wait_until

@@ -8,9 +8,9 @@ from secrets import token_hex
 
 from arqway.workers.contract.keys import DEFAULT_TENANT
 from arqway.workers.contract.states import JobState
+from arqway.workers.store.attempts import Claim, ProgressWrite, Rest, Settlement
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.entries import BatchOpening, Claim, Extras, ProgressWrite, Rest, Settlement, Submission
-from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.jobs import BatchOpening, Extras, JobStore, Submission
 
 ENVELOPE = b'{"t":null,"f":"test.hand","a":[{}],"k":{},"et":1}'
 FAILURE = json.dumps({"code": "exception", "message": "The job failed."})

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from arqway.workers.contract.record import ATTEMPTS_KEPT, JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.batches import BatchRecord
-from arqway.workers.store.entries import Acceptance, Claim, Refusal, Replay, Submission, SubmitAnswer
-from arqway.workers.store.lists import DeadGroup
+from arqway.workers.store.attempts import Claim
+from arqway.workers.store.jobs import Acceptance, Refusal, Replay, Submission, SubmitAnswer
+from arqway.workers.store.lists import BatchRecord, DeadGroup
 from tests.support.world import World
 
 FINGERPRINTS = ["f0", "f1"]

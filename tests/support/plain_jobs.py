@@ -2,7 +2,8 @@
 
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.entries import Claim, Extras, Rest, Settlement, Submission
+from arqway.workers.store.attempts import Claim, Rest, Settlement
+from arqway.workers.store.jobs import Extras, Submission
 
 RETENTION_MS = 600_000
 

@@ -12,7 +12,7 @@ from arqway.workers.client import JobQueue, open_queue
 from arqway.workers.contract import keys
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.settings import Settings
-from arqway.workers.store.entries import Submission
+from arqway.workers.store.jobs import Submission
 from arqway.workers.webhooks.delivery import RETRY
 from tests.support.jobs import Empty, Number, double
 from tests.support.waiting import wait_for

@@ -14,8 +14,8 @@ from arqway.workers.client.queue import JobQueue
 from arqway.workers.client.queues import Queues
 from arqway.workers.client.submission import Accepted, SubmitOptions
 from arqway.workers.client.sync import SyncJobQueue
-from arqway.workers.store.batches import BatchRecord
-from arqway.workers.store.entries import Idempotency
+from arqway.workers.store.jobs import Idempotency
+from arqway.workers.store.lists import BatchRecord
 
 __all__ = [
     "Accepted",

@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.settings import Settings
-from arqway.workers.store.api_keys import ApiKeys, FoundKey
-from arqway.workers.store.audit import AuditEntry, AuditLog
+from arqway.workers.store.access import Allowance, ApiKeys, AuditEntry, AuditLog, FoundKey, RateLimits
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.rate_limits import Allowance, RateLimits
 
 __all__ = [
     "Access",

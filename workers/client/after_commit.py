@@ -14,7 +14,7 @@ from arqway.workers.background import Backoff, end
 from arqway.workers.client.submission import Accepted
 from arqway.workers.contract.errors import DuplicateJob, StoreUnavailable
 from arqway.workers.contract.record import JobRecord
-from arqway.workers.store.entries import Submission
+from arqway.workers.store.jobs import Submission
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session

@@ -22,16 +22,8 @@ from arqway.workers.contract.errors import (
 )
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.batches import BatchRecord, BatchStore
-from arqway.workers.store.entries import (
-    Acceptance,
-    BatchOpening,
-    Idempotency,
-    Refusal,
-    Replay,
-    Submission,
-    SubmitAnswer,
-)
+from arqway.workers.store.jobs import Acceptance, BatchOpening, Idempotency, Refusal, Replay, Submission, SubmitAnswer
+from arqway.workers.store.lists import BatchRecord, BatchStore
 
 SIZE_MAX = 1_000
 _AT_ONCE = 50

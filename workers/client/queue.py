@@ -35,9 +35,8 @@ from arqway.workers.definition import JobDefinition, PayloadT, ResultT
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
 from arqway.workers.store.batcher import Batcher
-from arqway.workers.store.entries import Acceptance, BatchOpening, Refusal, Submission, SubmitAnswer
 from arqway.workers.store.events import Streams
-from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.jobs import Acceptance, BatchOpening, JobStore, Refusal, Submission, SubmitAnswer
 
 _PORTION = 500
 """Jobs that one script call accepts; more would block Redis for others for longer than about 10 ms."""

@@ -30,7 +30,7 @@ from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 from arqway.workers.definition import JobDefinition, JobOptions
 from arqway.workers.settings import Settings
-from arqway.workers.store.entries import (
+from arqway.workers.store.jobs import (
     Acceptance,
     CancelAnswer,
     Extras,

@@ -19,8 +19,8 @@ field             value
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -65,9 +65,9 @@ class Rate:
 
     def __post_init__(self) -> None:
         if not _PER_S_MIN <= self.per_s <= _PER_S_MAX:
-            raise ValueError(f"a rate is from {_PER_S_MIN} to {_PER_S_MAX} requests a second")
+            raise ValueError(f"a rate must be from {_PER_S_MIN} to {_PER_S_MAX} requests per second")
         if not 1 <= self.burst <= _BURST_MAX:
-            raise ValueError(f"a burst is from 1 to {_BURST_MAX} requests")
+            raise ValueError(f"a burst must be from 1 to {_BURST_MAX} requests")
 
     @property
     def interval_us(self) -> int:
@@ -83,9 +83,8 @@ class Rate:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse ``100/s`` or ``100/s burst 200``. Raises ValueError."""
-        read = _RATE.fullmatch(text)
-        if read is None:
-            raise ValueError("a rate is written like 100/s or 100/s burst 200")
+        if (read := _RATE.fullmatch(text)) is None:
+            raise ValueError("a rate must have the form 100/s or 100/s burst 200")
         return cls.of(float(read[1]), None if read[2] is None else int(read[2]))
 
     def __str__(self) -> str:
@@ -144,7 +143,7 @@ class ApiKey:
     @classmethod
     def from_hash(cls, key_id: str, raw: Mapping[str, str]) -> Self:
         """Read the fields of ``api-key:{id}``, ignoring fields and scopes of later versions."""
-        known: dict[str, Any] = {name: _DECODERS.get(name, str)(text) for name, text in raw.items() if name in _FIELDS}
+        known: dict[str, Any] = {name: _DECODERS[name](text) for name, text in raw.items() if name in _DECODERS}
         return cls(id=key_id, **known)
 
 
@@ -158,14 +157,9 @@ def is_key_name(name: str) -> bool:
     return 0 < len(name) <= _NAME_CHARS and name.isprintable() and name == name.strip()
 
 
-def _scopes(text: str) -> frozenset[Scope]:
-    words = text.split()
-    return frozenset(scope for scope in Scope if scope in words)
-
-
-_FIELDS = frozenset(part.name for part in fields(ApiKey) if part.name != "id")
-_DECODERS: Mapping[str, Any] = {
-    "scopes": _scopes,
-    "rate": Rate.parse,
+_DECODERS: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(["digest", "name", "tenant"], str),
     **dict.fromkeys(["created_ms", "expires_ms", "revoked_ms"], int),
+    "scopes": lambda text: frozenset(scope for scope in Scope if scope in text.split()),
+    "rate": Rate.parse,
 }

@@ -38,17 +38,10 @@ def may_be_called(address: Address, allow: Sequence[Network], *, plain: bool = F
 
     An IPv6 address with an embedded IPv4 address, which its packets are sent to, is judged by that one.
     """
-    target = _target(address)
-    return any(target in network for network in allow) or (not plain and _is_public(target))
-
-
-def _target(address: Address) -> Address:
-    """Return the IPv4 address embedded in an IPv6 one: mapped, or behind a NAT64 gateway (RFC 6052)."""
-    if isinstance(address, IPv4Address):
-        return address
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address
+    if isinstance(address, IPv6Address):  # a mapped address, or one behind a NAT64 gateway (RFC 6052)
+        embedded = IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else address.ipv4_mapped
+        address = embedded or address
+    return any(address in network for network in allow) or (not plain and _is_public(address))
 
 
 def _is_public(address: Address) -> bool:
@@ -81,7 +74,7 @@ def _problem_of_text(url: str) -> str | None:
         return f"is longer than {URL_CHARS:,} characters"
     if not _PRINTABLE.fullmatch(url) or "\\" in url:
         return "has a character other than printable ASCII, or a backslash"
-    return "has a fragment, which no server would see" if "#" in url else None
+    return "has a fragment, which is never sent to a server" if "#" in url else None
 
 
 def _problem_of_parts(url: str, allow: Sequence[Network]) -> str | None:
@@ -89,11 +82,11 @@ def _problem_of_parts(url: str, allow: Sequence[Network]) -> str | None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "is no URL"
+        return "is not a URL"
     if parts.scheme not in ("https", "http") or (parts.scheme == "http" and not allow):
         return "does not begin with https://"
     if "@" in parts.netloc:
-        return "names a user"
+        return "contains a user name"
     if not _AUTHORITY.fullmatch(parts.netloc) or port == 0:
         return "has no host that can be called"
     return _problem_of_host(parts, allow)
@@ -101,22 +94,16 @@ def _problem_of_parts(url: str, allow: Sequence[Network]) -> str | None:
 
 def _problem_of_host(parts: SplitResult, allow: Sequence[Network]) -> str | None:
     name = (parts.hostname or "").removesuffix(".")
-    if (literal := _literal(name)) is not None:
-        addresses: Sequence[Address] = (literal,)
-    elif not _is_name(name):
-        return "has no host that can be called"
-    else:
+    addresses: Sequence[Address]
+    try:
+        addresses = (ip_address(name),)
+    except ValueError:
+        if not _is_name(name):
+            return "has no host that can be called"
         addresses = _THIS_HOST if name == "localhost" or name.endswith(".localhost") else ()
     if addresses and not any(may_be_called(address, allow, plain=parts.scheme == "http") for address in addresses):
         return "leads to an address that may not be called"
     return None
-
-
-def _literal(name: str) -> Address | None:
-    try:
-        return ip_address(name)
-    except ValueError:
-        return None
 
 
 def _is_name(name: str) -> bool:
@@ -136,5 +123,5 @@ def secret_key(secret: str) -> bytes:
     except ValueError:
         key = b""
     if not secret.startswith(SECRET_PREFIX) or len(key) not in _SECRET_BYTES:
-        raise ValueError(f"a webhook secret is {SECRET_PREFIX} and the base64 of 24 to 64 random bytes")
+        raise ValueError(f"a webhook secret is {SECRET_PREFIX} followed by the base64 of 24 to 64 random bytes")
     return key

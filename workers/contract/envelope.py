@@ -15,7 +15,6 @@ from typing import Any
 from arqway.workers.contract.errors import JobFailed
 
 _ERROR = "__error__"
-_CANCELLED = "cancelled"
 
 
 def encode(envelope: dict[str, Any]) -> bytes:
@@ -28,9 +27,9 @@ def decode(raw: bytes) -> dict[str, Any]:
     try:
         envelope = json.loads(raw)
     except RecursionError:
-        raise ValueError("an envelope is not nested so deeply") from None
+        raise ValueError("the envelope is nested too deeply") from None
     if not isinstance(envelope, dict):
-        raise ValueError("an envelope is a JSON object")  # noqa: TRY004 - one error for every unreadable envelope
+        raise ValueError("an envelope must be a JSON object")  # noqa: TRY004 - one error for every unreadable envelope
     if envelope.get("s") is False and isinstance(result := envelope.get("r"), dict) and _ERROR in result:
         envelope["r"] = _decode_error(result[_ERROR])
     return envelope
@@ -52,46 +51,40 @@ def write_result(
 
     The arguments are left out; they stay in the record's envelope.
     """
-    names = _quoted(kind), _quoted(queue), _quoted(job_id)
-    times = created_ms, started_ms, ended_ms
+    quoted_id = b'"%b"' % job_id.encode() if job_id.isalnum() and job_id.isascii() else _quoted(job_id)
+    names = _quoted(kind), _quoted(queue), quoted_id
     flag = b"true" if success else b"false"
     return b'{"t":%d,"f":%b,"q":%b,"id":%b,"et":%d,"st":%d,"ft":%d,"a":[],"k":{},"s":%b,"r":%b}' % (
         attempt,
         *names,
-        *times,
+        created_ms,
+        started_ms,
+        ended_ms,
         flag,
         value_json,
     )
 
 
-def _quoted(text: str) -> bytes:
-    return b'"%b"' % text.encode() if text.isalnum() and text.isascii() else _quoted_with_care(text)
-
-
 @lru_cache(maxsize=1024)
-def _quoted_with_care(text: str) -> bytes:
+def _quoted(text: str) -> bytes:
     return json.dumps(text).encode()
 
 
 def error_json(code: str, message: str) -> bytes:
     """Return the ``r`` of a job that did not succeed."""
-    return json.dumps(_error_value(code, message)).encode()
+    return json.dumps({_ERROR: {"code": code, "message": message}}).encode()
 
 
-def _error_value(code: str, message: str) -> dict[str, Any]:
-    return {_ERROR: {"code": code, "message": message}}
-
-
-CANCELLED_JSON = error_json(_CANCELLED, "The job was cancelled.")
+CANCELLED_JSON = error_json("cancelled", "The job was cancelled.")
 """The ``r`` of a cancelled job: stock ``Job.abort()`` expects the CancelledError that ``decode`` turns it into."""
 
 
 def _encode_error(value: object) -> dict[str, Any]:
     match value:
         case asyncio.CancelledError():
-            return _error_value(_CANCELLED, "The job was cancelled.")
+            return json.loads(CANCELLED_JSON)  # type: ignore[no-any-return]
         case BaseException():
-            return _error_value("error", type(value).__name__)
+            return {_ERROR: {"code": "error", "message": type(value).__name__}}
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
@@ -101,4 +94,4 @@ def _decode_error(error: Any) -> BaseException:
             return asyncio.CancelledError(message)
         case {"code": str(code), "message": str(message)}:
             return JobFailed(message, code=code)
-    raise ValueError("an error has a code and a message")
+    raise ValueError("an error must have a code and a message")

@@ -26,7 +26,7 @@
     ├── WaitTimeout                .job_id: the job did not end within the caller's timeout
     ├── StoreUnavailable           Redis did not answer; try again later
     ├── ConfigurationError         invalid configuration, detected at startup
-    └── LeaseLost                  another worker owns this job now (raised inside a job only)
+    └── LeaseLost                  another worker owns this job now; raised only inside a job
 
     RetryJob, DiscardJob           raised inside a job to control retries
     JobTimedOut                    a TimeoutError; passed to the retry policy when the hard time limit has passed
@@ -77,7 +77,7 @@ class QueueNotAllowed(InvalidSubmission):
 
 
 class CallbacksOff(InvalidSubmission):
-    """No webhook secret is set, so that no callback can be signed."""
+    """No webhook secret is set, so callbacks cannot be signed."""
 
 
 class BatchRefused(InvalidSubmission):
@@ -89,7 +89,7 @@ class BatchRefused(InvalidSubmission):
 
 
 class QueueFull(ArqwayError):  # noqa: N818
-    """Too many jobs wait in the queue already, or for too long."""
+    """Too many jobs are waiting in the queue, or they have waited too long."""
 
     def __init__(self, message: str | None = None, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
@@ -97,11 +97,11 @@ class QueueFull(ArqwayError):  # noqa: N818
 
 
 class InvalidCursor(ArqwayError):  # noqa: N818
-    """The cursor is none that this list gave."""
+    """The cursor was not issued by this list."""
 
 
 class IdempotencyMismatch(ArqwayError):  # noqa: N818
-    """This idempotency key was used for another request."""
+    """This idempotency key was used before for a different request."""
 
 
 class IdempotencyHeld(ArqwayError):  # noqa: N818
@@ -151,7 +151,7 @@ class JobFailed(ArqwayError):  # noqa: N818
 
 
 class WaitTimeout(ArqwayError):  # noqa: N818
-    """The job has not finished in time."""
+    """The job did not finish in time."""
 
     def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
         super().__init__(message)
@@ -159,7 +159,7 @@ class WaitTimeout(ArqwayError):  # noqa: N818
 
 
 class StoreUnavailable(ArqwayError):  # noqa: N818
-    """The job store does not answer at the moment."""
+    """The job store is not responding at the moment."""
 
 
 class ConfigurationError(ArqwayError):
@@ -167,7 +167,7 @@ class ConfigurationError(ArqwayError):
 
 
 class LeaseLost(ArqwayError):  # noqa: N818
-    """This attempt does not own its job any more."""
+    """This attempt no longer owns its job."""
 
 
 class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
@@ -176,7 +176,7 @@ class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
     Args:
         message: For operators only, unless a ``code`` is given.
         after: Delay before the next attempt.
-        code: Stable and machine-readable. Shown to clients together with ``message``, which must then hold no secret.
+        code: Stable and machine-readable. Shown to clients together with ``message``, which then must hold no secret.
     """
 
     def __init__(
@@ -192,11 +192,11 @@ class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
 
 
 class DiscardJob(Exception):  # noqa: N818 - an instruction, not an error
-    """Fail the job for good, however many attempts are left.
+    """Fail the job permanently, however many attempts are left.
 
     Args:
         code: Stable and machine-readable, e.g. ``unknown_customer``; shown to clients.
-        message: Shown to clients, so it must not hold a secret.
+        message: Shown to clients, so it must not contain a secret.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -43,6 +43,7 @@ Next to each queue is arq's health record, ``{queue key}:health-check``, which l
 odd, can collide with another job's key.
 """
 
+import functools
 import re
 
 DEFAULT_QUEUE = "default"
@@ -92,13 +93,11 @@ JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+~-]{0,127}")
 _FOREIGN = "="
-_RESERVED_QUEUES = frozenset({"health-check"})
-"""arq keeps its health record at ``arq:queue:health-check``."""
 
 
 def is_queue_name(name: str) -> bool:
     """Return whether ``name`` is a valid queue name."""
-    return bool(_QUEUE_NAME.fullmatch(name)) and name not in _RESERVED_QUEUES
+    return bool(_QUEUE_NAME.fullmatch(name)) and name != "health-check"  # arq keeps its health record at that key
 
 
 def is_job_id(job_id: str) -> bool:
@@ -116,6 +115,7 @@ def is_word(text: str) -> bool:
     return bool(WORD.fullmatch(text))
 
 
+@functools.lru_cache(maxsize=1024)
 def queue(name: str) -> str:
     """Zset: job id → when it may next be claimed (ms)."""
     if name.startswith(_FOREIGN):

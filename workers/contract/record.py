@@ -36,8 +36,8 @@ field               value
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from arqway.workers.contract.keys import DEFAULT_TENANT
@@ -118,18 +118,6 @@ class AttemptRecord:
     message: str | None = None
 
 
-def _read_attempts(text: str) -> tuple[AttemptRecord, ...]:
-    return tuple(AttemptRecord(**_known(AttemptRecord, parts)) for parts in json.loads(text))
-
-
-def _read_tags(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
-
-
-def _read_flag(text: str) -> bool:
-    return text == "1"
-
-
 def _known(kind: type[Progress | Failure | AttemptRecord], parts: dict[str, Any]) -> dict[str, Any]:
     return {f.name: parts[f.name] for f in fields(kind) if f.name in parts}
 
@@ -182,20 +170,12 @@ class JobRecord:
         """When the next attempt is due; None unless the job is waiting for a retry."""
         return self.due_ms if self.state is JobState.RETRYING else None
 
-    def to_hash(self) -> dict[str, str]:
-        """Return the fields of ``job:{id}``; None and absent-by-default values have no field."""
-        return {
-            name: _encode(value)
-            for name in RECORD_FIELDS
-            if (value := getattr(self, _attribute(name))) is not None and value != _ABSENT.get(name)
-        }
-
     @classmethod
     def from_hash(cls, job_id: str, raw: Mapping[str, str]) -> Self:
         """Read the fields of ``job:{id}``, ignoring fields of later versions of the contract."""
-        known: dict[str, Any] = {
-            _attribute(name): _DECODERS.get(name, str)(text) for name, text in raw.items() if name in _FIELD_SET
-        }
+        known: dict[str, Any] = {name: _DECODERS[name](text) for name, text in raw.items() if name in _DECODERS}
+        if "result" in known:
+            known["result_json"] = known.pop("result")
         return cls(id=job_id, **known)
 
     @classmethod
@@ -205,48 +185,16 @@ class JobRecord:
         return cls.from_hash(job_id, found) if "state" in found else None
 
 
-def _attribute(field: str) -> str:
-    return "result_json" if field == "result" else field
-
-
-def _encode(value: Any) -> str:
-    match value:
-        case Progress() | Failure():
-            return value.to_json()
-        case tuple():
-            return json.dumps([asdict(item) if isinstance(item, AttemptRecord) else item for item in value])
-        case bool():
-            return str(int(value))
-    return str(value)
-
-
 RECORD_FIELDS = tuple("result" if f.name == "result_json" else f.name for f in fields(JobRecord) if f.name != "id")
 """The fields that readers of the record request: all but ``token``, ``steps`` and ``envelope``."""
 
-_ABSENT = {"tenant": DEFAULT_TENANT, "tags": (), "attempts": (), "extras": False}
-"""Values that are represented by an absent field."""
-_FIELD_SET = frozenset(RECORD_FIELDS)
-_DECODERS: Mapping[str, Any] = {
+_DECODERS: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(RECORD_FIELDS, str),
+    **{f.name: int for f in fields(JobRecord) if f.type in (int, int | None)},
     "state": JobState,
     "progress": Progress.from_json,
     "failure": Failure.from_json,
-    "tags": _read_tags,
-    "attempts": _read_attempts,
-    "extras": _read_flag,
-    **dict.fromkeys(
-        [
-            "attempt",
-            "max_attempts",
-            "rescues",
-            "interrupts",
-            "version",
-            "created_ms",
-            "due_ms",
-            "started_ms",
-            "finished_ms",
-            "cancel_ms",
-            "deadline_ms",
-        ],
-        int,
-    ),
+    "tags": lambda text: tuple(json.loads(text)),
+    "attempts": lambda text: tuple(AttemptRecord(**_known(AttemptRecord, parts)) for parts in json.loads(text)),
+    "extras": lambda text: text == "1",
 }

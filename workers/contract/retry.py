@@ -10,7 +10,7 @@ from datetime import timedelta
 from arqway.workers.contract.errors import DiscardJob, RetryJob
 
 REDRIVE_MAX = 10_000
-"""Dead letters that one call submits again, at most."""
+"""Maximum number of dead letters that one call submits again."""
 _MILLISECOND = timedelta(milliseconds=1)
 _DOUBLINGS_MAX = 40
 """2 ** 40 ms is 35 years: a larger exponent would exceed any sensible cap, and would overflow."""
@@ -47,11 +47,11 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
-            raise ValueError("max_attempts counts runs, so it is at least 1")
+            raise ValueError("max_attempts counts runs, so it must be at least 1")
         if self.max_attempts > 1 and not self.on:
-            raise ValueError("a policy with max_attempts > 1 names the exceptions to retry: on=(…,)")
+            raise ValueError("a policy with max_attempts > 1 must name the exceptions to retry: on=(…,)")
         if self.base < timedelta(0) or self.cap < timedelta(0):
-            raise ValueError("base and cap are not negative")
+            raise ValueError("base and cap must not be negative")
 
     def decide(self, error: BaseException, attempt: int, random: float) -> RetryAfter | GiveUp:
         """Decide what follows the failed ``attempt`` (from 1); ``random`` is uniform in [0, 1).

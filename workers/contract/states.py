@@ -45,11 +45,6 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
 TERMINAL_STATES = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
 
 
-def may_move(before: JobState, after: JobState) -> bool:
-    """Return whether a record in state ``before`` may move to state ``after``."""
-    return after in TRANSITIONS[before]
-
-
 class EndReason(Enum):
     """Why a running attempt was ended early."""
 

@@ -3,14 +3,13 @@
 Parts that do not apply are absent keys.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from arqway.workers.contract.record import AttemptRecord, Failure, JobRecord, Progress
-from arqway.workers.contract.states import JobState
+from arqway.workers.contract.record import Failure, JobRecord, Progress
+from arqway.workers.contract.states import TERMINAL_STATES, JobState
 
 OPERATOR_PARTS = ("error", "detail", "traceback")
 """The parts of a failure that may contain secrets."""
@@ -82,58 +81,44 @@ def attempt_views(record: JobRecord, *, operator: bool = False) -> list[dict[str
         record: The job.
         operator: Whether to include the worker that ran each attempt.
     """
-    return [_without_worker(view, operator) for view in (*map(_ended, record.attempts), *_latest(record))]
-
-
-def _without_worker(view: dict[str, Any], operator: bool) -> dict[str, Any]:
-    return view if operator else {name: value for name, value in view.items() if name != "worker"}
-
-
-def _ended(attempt: AttemptRecord) -> dict[str, Any]:
-    view: dict[str, Any] = {
-        "attempt": attempt.attempt,
-        "outcome": attempt.outcome,
-        "started_at": timestamp(attempt.started_ms),
-        "ended_at": timestamp(attempt.ended_ms),
-        "worker": attempt.worker,
-    }
-    if attempt.code is not None:
-        view["failure"] = {"code": attempt.code, "message": attempt.message}
-    return view
-
-
-def _latest(record: JobRecord) -> Iterator[dict[str, Any]]:
-    """Yield the attempt that the record itself describes: the running one, or the one the job ended with."""
-    if record.started_ms is None or not (record.finished or record.state is JobState.RUNNING):
-        return
-    if record.finished and any(past.started_ms == record.started_ms for past in record.attempts):
-        return  # cancelled while waiting for the next attempt
-    view: dict[str, Any] = {
-        "attempt": record.attempt,
-        "outcome": record.state.value,
-        "started_at": timestamp(record.started_ms),
-        "worker": record.worker,
-    }
-    if record.finished_ms is not None:
-        view["ended_at"] = timestamp(record.finished_ms)
-    if record.state is JobState.FAILED and record.failure is not None:
-        view["failure"] = {"code": record.failure.code, "message": record.failure.message}
-    yield view
+    rows: list[tuple[int, str, int, int | None, str | None, str | None, str | None]] = [
+        (past.attempt, past.outcome, past.started_ms, past.ended_ms, past.worker, past.code, past.message)
+        for past in record.attempts
+    ]
+    # The record itself describes the running attempt, or the one that the job ended with; not so for a job that was
+    # cancelled while it waited for its next attempt.
+    ended_with = record.finished and all(row[2] != record.started_ms for row in rows)
+    if record.started_ms is not None and (ended_with or record.state is JobState.RUNNING):
+        failure = record.failure if record.state is JobState.FAILED else None
+        why = (None, None) if failure is None else (failure.code, failure.message)
+        times = record.started_ms, record.finished_ms
+        rows.append((record.attempt, record.state.value, *times, record.worker, *why))
+    views = []
+    for attempt, outcome, started_ms, ended_ms, worker, code, message in rows:
+        view: dict[str, Any] = {"attempt": attempt, "outcome": outcome, "started_at": timestamp(started_ms)}
+        if ended_ms is not None:
+            view["ended_at"] = timestamp(ended_ms)
+        if operator:
+            view["worker"] = worker
+        if code is not None:
+            view["failure"] = {"code": code, "message": message}
+        views.append(view)
+    return views
 
 
 def retry_after_s(record: JobRecord, now_ms: int, *, queue_age_ms: float = 0, run_ms: float = 0) -> int | None:
     """Return the seconds after which the job may have ended, in 1 … 60; None for one that has.
 
-    A job that waits has the wait of its queue before it, less what it has waited, and then its run. Where the estimate
-    has passed already, it says 1.
+    A waiting job is expected to wait as long as the queue's oldest due job has, less the time it has waited already,
+    and then to run. If that time has already passed, the result is 1.
 
     Args:
         record: The job.
-        now_ms: Unix milliseconds, by the clock of the Redis server as nearly as the caller knows it.
-        queue_age_ms: For how long the queue's oldest due job has waited.
+        now_ms: Unix milliseconds; the caller's best estimate of the Redis server's clock.
+        queue_age_ms: How long the queue's oldest due job has waited.
         run_ms: How long an attempt of this kind usually takes.
     """
-    if record.finished:
+    if record.state in TERMINAL_STATES:
         return None
     if record.state is JobState.RUNNING:
         left_ms = run_ms - (now_ms - (record.started_ms or now_ms))

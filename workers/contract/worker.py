@@ -18,7 +18,7 @@ field                 value
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -45,35 +45,21 @@ class WorkerRecord:
 
     def to_hash(self) -> dict[str, str]:
         """Return the fields that a worker writes; the server sets the two times."""
-        return {name: _encode(value) for name in _WRITTEN if (value := getattr(self, name)) is not None}
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_WRITTEN}
+        values |= {"queues": json.dumps(self.queues), "kinds": json.dumps(self.kinds), "stalled": int(self.stalled)}
+        return {name: str(value) for name, value in values.items() if value is not None}
 
     @classmethod
     def from_hash(cls, worker_id: str, raw: Mapping[str, str]) -> Self:
         """Read the fields of ``worker:{id}``, ignoring fields of later versions of the contract."""
-        known: dict[str, Any] = {name: _DECODERS.get(name, int)(text) for name, text in raw.items() if name in _FIELDS}
+        known: dict[str, Any] = {name: _DECODERS[name](text) for name, text in raw.items() if name in _DECODERS}
         return cls(id=worker_id, **known)
 
 
-_FIELDS = tuple(field.name for field in fields(WorkerRecord) if field.name != "id")
-_WRITTEN = tuple(name for name in _FIELDS if name not in {"started_ms", "beat_ms"})
-
-
-def _encode(value: Any) -> str:
-    if isinstance(value, tuple):
-        return json.dumps(value)
-    return str(int(value)) if isinstance(value, bool) else str(value)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
-
-
-def _flag(text: str) -> bool:
-    return text == "1"
-
-
-_DECODERS: Mapping[str, Any] = {
+_NOT_WRITTEN = {"id", "started_ms", "beat_ms"}
+_DECODERS: Mapping[str, Callable[[str], Any]] = {
+    **{f.name: int for f in fields(WorkerRecord) if f.type is int},
     **dict.fromkeys(["host", "version", "unready"], str),
-    **dict.fromkeys(["queues", "kinds"], _names),
-    "stalled": _flag,
+    **dict.fromkeys(["queues", "kinds"], lambda text: tuple(json.loads(text))),
+    "stalled": lambda text: text == "1",
 }

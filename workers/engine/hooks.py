@@ -12,7 +12,7 @@ from arqway.workers.engine.arq_function import arq_context
 from arqway.workers.runners.attempt import Attempt
 from arqway.workers.runners.observers import Observer
 from arqway.workers.runners.outcome import Outcome, Succeeded
-from arqway.workers.store.entries import SettleAnswer
+from arqway.workers.store.attempts import SettleAnswer
 
 logger = logging.getLogger("arqway.workers.engine")
 

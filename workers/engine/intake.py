@@ -20,7 +20,7 @@ from arqway.workers.runners.attempt import Attempt
 from arqway.workers.runners.executor import Executor
 from arqway.workers.runners.observers import Observer
 from arqway.workers.runners.outcome import Outcome
-from arqway.workers.store.entries import SettleAnswer
+from arqway.workers.store.attempts import SettleAnswer
 from arqway.workers.store.jobs import JobStore
 
 logger = logging.getLogger("arqway.workers.engine")

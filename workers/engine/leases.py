@@ -13,7 +13,7 @@ from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.contract.states import EndReason
 from arqway.workers.runners.executor import Executor
-from arqway.workers.store.entries import Lease
+from arqway.workers.store.attempts import Lease
 from arqway.workers.store.jobs import JobStore
 
 _RENEWALS_PER_LEASE = 4

@@ -11,8 +11,8 @@ from arqway.workers.contract.errors import LeaseLost
 from arqway.workers.contract.record import JobRecord, Progress
 from arqway.workers.contract.states import EndReason, JobState
 from arqway.workers.definition import JobDefinition
+from arqway.workers.store.attempts import Claim, ProgressWrite
 from arqway.workers.store.batcher import Batcher
-from arqway.workers.store.entries import Claim, ProgressWrite
 from arqway.workers.store.jobs import JobStore
 
 _PROGRESS_BURST = 16
@@ -161,7 +161,7 @@ class Attempt:
             return
         self._writes += 1
         self._last_write_s = self._loop.time()
-        write = self._write.post(ProgressWrite(self.claim.id, self.claim.token, progress.to_json()))
+        write = self._write(ProgressWrite(self.claim.id, self.claim.token, progress.to_json()))
         write.add_done_callback(lambda done: self._flushed(done, progress))
 
     def _flushed(self, write: "asyncio.Future[bool]", progress: Progress) -> None:

@@ -37,8 +37,8 @@ from arqway.workers.runners.outcome import (
     text_of,
 )
 from arqway.workers.settings import Settings
+from arqway.workers.store.attempts import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
 from arqway.workers.store.batcher import Batcher
-from arqway.workers.store.entries import Claim, ProgressWrite, Rest, SettleAnswer, Settlement
 from arqway.workers.store.jobs import JobStore
 
 logger = logging.getLogger("arqway.workers.runners.executor")

@@ -6,7 +6,7 @@ from typing import Any
 
 from arqway.workers.runners.attempt import Attempt
 from arqway.workers.runners.outcome import Outcome
-from arqway.workers.store.entries import SettleAnswer
+from arqway.workers.store.attempts import SettleAnswer
 
 logger = logging.getLogger("arqway.workers.runners.executor")
 

@@ -17,7 +17,7 @@ from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import RetryAfter, RetryPolicy, causes_of
 from arqway.workers.contract.states import EndReason, JobState
-from arqway.workers.store.entries import Claim, Rest, Settlement
+from arqway.workers.store.attempts import Claim, Rest, Settlement
 
 _DETAIL_CHARS = 1_000
 _TRACEBACK_CHARS = 4_000

@@ -7,14 +7,15 @@ in the meantime.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from arqway.workers.background import Backoff
 from arqway.workers.contract.errors import StoreUnavailable
 
 ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
-Tell = Callable[[AnswerT | BaseException], None]
+Write = Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]]
+Report = Callable[[AnswerT | BaseException], None]
 
 MAX_BYTES = 1_000_000
 """A few milliseconds of server time; larger items are written alone."""
@@ -39,7 +40,7 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     def __init__(
         self,
-        write: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]],
+        write: Write[ItemT, AnswerT],
         *,
         max_items: int = 200,
         max_bytes: int = MAX_BYTES,
@@ -53,7 +54,7 @@ class Batcher(Generic[ItemT, AnswerT]):
         self._size_of = size_of
         self._turns = turns
         self._patient = patient
-        self._waiting: list[tuple[ItemT, Tell[AnswerT]]] = []
+        self._waiting: list[tuple[ItemT, Report[AnswerT]]] = []
         self._suspects: list[int] = []
         """Sizes of the parts of a failed batch at the head of the items, the first part last."""
         self._writer: asyncio.Task[None] | None = None
@@ -63,22 +64,18 @@ class Batcher(Generic[ItemT, AnswerT]):
         """Number of items not written yet."""
         return len(self._waiting)
 
-    async def __call__(self, item: ItemT) -> AnswerT:
-        """Write ``item`` together with any others that are waiting, and return its own answer.
+    def __call__(self, item: ItemT) -> "asyncio.Future[AnswerT]":
+        """Queue ``item`` for the next write, together with any others, and return a future for its own answer.
 
-        Cancelling the caller does not affect the other items; its own item may still be written.
+        Cancelling the future does not affect the other items; its own item may still be written.
         """
-        return await self.post(item)
-
-    def post(self, item: ItemT) -> "asyncio.Future[AnswerT]":
-        """Queue ``item`` for the next write and return a future for its answer."""
         answer: asyncio.Future[AnswerT] = asyncio.get_running_loop().create_future()
         self.add(item, partial(_resolve, answer))
         return answer
 
-    def add(self, item: ItemT, tell: Tell[AnswerT]) -> None:
-        """Queue ``item`` for the next write; ``tell`` is called with its answer or error and must not raise."""
-        self._waiting.append((item, tell))
+    def add(self, item: ItemT, report: Report[AnswerT]) -> None:
+        """Queue ``item`` for the next write; ``report`` is called with its answer or error and must not raise."""
+        self._waiting.append((item, report))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
@@ -88,20 +85,21 @@ class Batcher(Generic[ItemT, AnswerT]):
             await asyncio.wait([self._writer])
 
     async def _write_all(self) -> None:
-        backoff = Backoff()
+        backoff: Backoff | None = None
         try:
             while self._waiting:
                 for _ in range(self._turns):
                     await asyncio.sleep(0)
                 count = self._suspects.pop() if self._suspects else self._fitting()
                 try:
-                    await self._write_first(count)
-                    backoff.reset()
+                    self._report(await self._answers(count))
+                    backoff = None
                 except StoreUnavailable:
                     self._suspects.append(count)
+                    backoff = backoff or Backoff()
                     await asyncio.sleep(backoff.next_s())
         except asyncio.CancelledError as error:
-            self._tell([error] * len(self._waiting))
+            self._report([error] * len(self._waiting))
             raise
         finally:
             self._suspects.clear()
@@ -110,7 +108,7 @@ class Batcher(Generic[ItemT, AnswerT]):
     def _fitting(self) -> int:
         """Return the number of items in the next batch: at least one."""
         most = min(len(self._waiting), self._max_items)
-        if self._size_of is None:
+        if most == 1 or self._size_of is None:
             return most
         size = 0
         for count in range(most):
@@ -119,8 +117,8 @@ class Batcher(Generic[ItemT, AnswerT]):
                 return max(1, count)
         return most
 
-    async def _write_first(self, count: int) -> None:
-        """Write the first items and report their answers. Raises StoreUnavailable if they must be written again."""
+    async def _answers(self, count: int) -> Sequence[AnswerT | BaseException]:
+        """Write the first items, and return their answers; none, or StoreUnavailable, if they must be written again."""
         try:
             answers = await self._write([item for item, _ in self._waiting[:count]])
             if len(answers) != count:
@@ -128,22 +126,21 @@ class Batcher(Generic[ItemT, AnswerT]):
         except StoreUnavailable as error:
             if self._patient:
                 raise
-            self._tell([error] * count)
+            return [error] * count
         except Exception as error:
             if count == 1:
-                self._tell([error])
-            else:
-                self._suspects += (count - count // 2, count // 2)
-        else:
-            self._tell(answers)
+                return [error]
+            self._suspects += (count - count // 2, count // 2)
+            return []
+        return answers
 
-    def _tell(self, answers: Sequence[AnswerT | BaseException]) -> None:
+    def _report(self, answers: Sequence[AnswerT | BaseException]) -> None:
         answered, self._waiting = self._waiting[: len(answers)], self._waiting[len(answers) :]
-        for (_, tell), answer in zip(answered, answers, strict=True):
-            tell(answer)
+        for (_, report), answer in zip(answered, answers, strict=True):
+            report(answer)
 
 
-def _resolve(future: "asyncio.Future[Any]", answer: Any) -> None:
+def _resolve(future: "asyncio.Future[AnswerT]", answer: AnswerT | BaseException) -> None:
     if future.done():  # its caller was cancelled
         return
     if isinstance(answer, asyncio.CancelledError):
@@ -152,3 +149,14 @@ def _resolve(future: "asyncio.Future[Any]", answer: Any) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
+
+
+def distinct(read: Write[ItemT, AnswerT]) -> Write[ItemT, AnswerT]:
+    """Return ``read`` such that equal items of a batch are read once and share the answer."""
+
+    async def read_distinct(items: Sequence[ItemT]) -> Sequence[AnswerT]:
+        different = list(dict.fromkeys(items))
+        answers = dict(zip(different, await read(different), strict=True))
+        return [answers[item] for item in items]
+
+    return read_distinct

@@ -1,17 +1,10 @@
-"""Envelopes as written by arq producers: finding, reading, and replacing those that have not changed since.
-
-As in ``workers.store.jobs``, all methods raise ``StoreUnavailable`` while Redis is unreachable, loading, read-only or
-full.
-"""
+"""Envelopes as written by arq producers: finding, reading, and replacing those that have not changed since."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from redis.asyncio import Redis
-
 from arqway.workers.contract import keys
-from arqway.workers.store.connection import store_errors
-from arqway.workers.store.script import Script, Value
+from arqway.workers.store.connection import Facade, Value, store_errors
 
 _PORTION = 200
 _LOOKED_AT = 1_000
@@ -27,16 +20,8 @@ class Replacement(NamedTuple):
     new: bytes
 
 
-class Envelopes:
-    """The envelopes under ``arq:job:*``.
-
-    Args:
-        redis: A client that does not decode replies.
-    """
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._replace = Script("replace_envelope")
+class Envelopes(Facade):
+    """The envelopes under ``arq:job:*``."""
 
     async def ids(self, queue_key: str | None) -> AsyncIterator[list[str]]:
         """Yield the ids of the jobs in a queue (None: of all jobs with an envelope), in portions, each id once.
@@ -56,7 +41,7 @@ class Envelopes:
     async def read(self, job_ids: Sequence[str]) -> list[bytes | None]:
         """Return the envelope of each job; None for a job without one."""
         with store_errors():
-            return await self._redis.mget([keys.envelope(job_id) for job_id in job_ids]) if job_ids else []
+            return await self.redis.mget([keys.envelope(job_id) for job_id in job_ids]) if job_ids else []
 
     async def replace(self, changes: Sequence[Replacement], *, dry_run: bool) -> list[str]:
         """Replace envelopes. Returns for each: ``replaced``, ``running``, or ``changed`` since it was read.
@@ -66,18 +51,17 @@ class Envelopes:
         args: list[Value] = [int(dry_run)]
         for change in changes:
             args += change
-        with store_errors():
-            return [answer.decode() for answer in await self._replace(self._redis, args=args)] if changes else []
+        return [answer.decode() for answer in await self._call("replace_envelope", args)] if changes else []
 
     async def count_pickled(self, queue_key: str) -> int:
         """Count the pickled envelopes among the next 1,000 jobs of a queue."""
         with store_errors():
-            ids = [member.decode() for member in await self._redis.zrange(queue_key, 0, _LOOKED_AT - 1)]
+            ids = [member.decode() for member in await self.redis.zrange(queue_key, 0, _LOOKED_AT - 1)]
         return sum(envelope is not None and envelope.startswith(_PICKLE) for envelope in await self.read(ids))
 
     async def _scan(self, queue_key: str | None, cursor: int) -> tuple[int, list[str]]:
         if queue_key is not None:
-            cursor, members = await self._redis.zscan(queue_key, cursor, count=_PORTION)
+            cursor, members = await self.redis.zscan(queue_key, cursor, count=_PORTION)
             return int(cursor), [job_id.decode() for job_id, _ in members]
-        cursor, names = await self._redis.scan(cursor, match=f"{keys.ENVELOPE_PREFIX}*", count=_PORTION)
+        cursor, names = await self.redis.scan(cursor, match=f"{keys.ENVELOPE_PREFIX}*", count=_PORTION)
         return int(cursor), [name.decode().removeprefix(keys.ENVELOPE_PREFIX) for name in names]

@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
 from arqway.workers.contract import keys
 from arqway.workers.contract.events import EVENTS_KEPT, FEED_KEPT, START, FeedEntry, JobEvent
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
-from arqway.workers.store.batcher import Batcher
-from arqway.workers.store.connection import store_errors
-from arqway.workers.store.facade import Facade
+from arqway.workers.store.batcher import Batcher, distinct
+from arqway.workers.store.connection import Facade, rows, store_errors
 
 _PORTION = 200
 """Maximum number of feed entries in one reply. An entry has a line for each event written by its script call."""
@@ -46,8 +45,8 @@ class Streams(Facade):
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
         self._turn = asyncio.Lock()
-        self._looks = Batcher(self._look_all)
-        self._portions = Batcher(self._read_portions, max_items=_PORTIONS)
+        self._looks = Batcher(distinct(self._look_all))
+        self._portions = Batcher(distinct(self._read_portions), max_items=_PORTIONS)
 
     async def look(self, job_id: str, after: str) -> JobLook:
         """Return a job's record and its events after one. Atomic; concurrent calls share a round trip."""
@@ -59,11 +58,9 @@ class Streams(Facade):
 
     async def tails(self, tenants: Sequence[str]) -> dict[str, str]:
         """Return the id of the latest entry in each tenant's feed; ``START`` for an empty feed."""
-        async with self._turn:
-            found = await self._pipe(("xrevrange", keys.feed(tenant), "+", "-", 1) for tenant in tenants)
-        return {
-            tenant: entries[0][0].decode() if entries else START for tenant, entries in zip(tenants, found, strict=True)
-        }
+        found = await self._read(("xrevrange", keys.feed(tenant), "+", "-", 1) for tenant in tenants)
+        last_ids = (entries[0][0].decode() if entries else START for entries in found)
+        return dict(zip(tenants, last_ids, strict=True))
 
     async def unblock(self, client_id: int) -> None:
         """Make a blocked command on another connection return."""
@@ -83,33 +80,28 @@ class Streams(Facade):
             await client.aclose()
 
     async def _look_all(self, asked: Sequence[tuple[str, str]]) -> list[JobLook]:
-        different = list(dict.fromkeys(asked))
-        async with self._turn:
-            flat = await self._pipe(
-                command
-                for job_id, after in different
-                for command in (
-                    ("hmget", keys.record(job_id), RECORD_FIELDS),
-                    ("xrange", keys.events(job_id), after),
-                    ("xlen", keys.events(job_id)),
-                )
+        flat = await self._read(
+            command
+            for job_id, after in asked
+            for command in (
+                ("hmget", keys.record(job_id), RECORD_FIELDS),
+                ("xrange", keys.events(job_id), after),
+                ("xlen", keys.events(job_id)),
             )
-        looks = {one: _look(*one, *flat[3 * number : 3 * number + 3]) for number, one in enumerate(different)}
-        return [looks[one] for one in asked]
+        )
+        return [_look(*one, *replies) for one, replies in zip(asked, rows(flat, 3), strict=True)]
 
     async def _read_portions(self, asked: Sequence[tuple[str, str]]) -> list[FeedPortion]:
-        different = list(dict.fromkeys(asked))
+        flat = await self._read(
+            command
+            for tenant, entry_id in asked
+            for command in (("xrange", keys.feed(tenant), entry_id, "+", _PORTION), ("xlen", keys.feed(tenant)))
+        )
+        return [_portion(entry_id, *replies) for (_, entry_id), replies in zip(asked, rows(flat, 2), strict=True)]
+
+    async def _read(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         async with self._turn:
-            flat = await self._pipe(
-                command
-                for tenant, entry_id in different
-                for command in (
-                    ("xrange", keys.feed(tenant), entry_id, "+", _PORTION),
-                    ("xlen", keys.feed(tenant)),
-                )
-            )
-        portions = {one: _portion(one[1], *flat[2 * number : 2 * number + 2]) for number, one in enumerate(different)}
-        return [portions[one] for one in asked]
+            return await self._pipe(commands)
 
 
 class FeedRead(NamedTuple):
@@ -143,19 +135,20 @@ class FeedReader:
     async def _news(self, key: bytes, raw: list[RawEntry], positions: Mapping[str, str]) -> FeedRead:
         """Check for a gap if the reply is full: the feed may have been trimmed before it was read."""
         tenant = key.decode().removeprefix(keys.FEED_PREFIX)
-        cut = len(raw) == _PORTION and not await self._holds(key, positions[tenant])
+        after, cut = positions[tenant], False
+        if len(raw) == _PORTION and after == START:
+            cut = int(await self._client.xlen(key)) >= FEED_KEPT
+        elif len(raw) == _PORTION:  # a feed that still has an entry also has all later ones
+            cut = not await self._client.xrange(key, after, after)
         return FeedRead(tenant, _entries(raw), cut)
-
-    async def _holds(self, key: bytes, entry_id: str) -> bool:
-        """Return whether a feed still has an entry, and therefore all later ones."""
-        if entry_id == START:
-            return int(await self._client.xlen(key)) < FEED_KEPT
-        return bool(await self._client.xrange(key, entry_id, entry_id))
 
 
 def _look(job_id: str, after: str, values: list[bytes | None], raw: list[RawEntry], length: int) -> JobLook:
     record = JobRecord.from_values(job_id, values)
-    events = [_job_event(job_id, entry_id, fields) for entry_id, fields in raw]
+    decoded = (
+        (entry_id, {name.decode(): value.decode() for name, value in fields.items()}) for entry_id, fields in raw
+    )
+    events = [JobEvent.from_entry(job_id, one_id.decode(), fields) for one_id, fields in decoded]
     known = bool(events) and events[0].id == after
     return JobLook(record, events[known:], cut=not known and length >= EVENTS_KEPT)
 
@@ -166,15 +159,7 @@ def _portion(entry_id: str, raw: list[RawEntry], length: int) -> FeedPortion:
     return FeedPortion(entries, cut=not known, more=len(entries) == _PORTION)
 
 
-def _job_event(job_id: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
-    texts = {name.decode(): value.decode() for name, value in fields.items()}
-    return JobEvent.from_entry(job_id, entry_id.decode(), texts)
-
-
 def _entries(raw: Iterable[RawEntry]) -> list[FeedEntry]:
-    return [FeedEntry(entry_id.decode(), _lines(fields.get(b"events"))) for entry_id, fields in raw]
-
-
-def _lines(text: bytes | None) -> list[str]:
-    """Parse the field of an entry; an entry without it comes from a later version."""
-    return text.decode(errors="replace").split("\n") if text else []
+    """Parse entries of a feed; one without the field ``events`` comes from a later version."""
+    texts = ((entry_id.decode(), fields.get(b"events", b"").decode(errors="replace")) for entry_id, fields in raw)
+    return [FeedEntry(entry_id, text.split("\n") if text else []) for entry_id, text in texts]

@@ -1,46 +1,117 @@
-"""``JobStore``: jobs from submission to their end, with a typed method for each Lua script."""
+"""``JobStore``: jobs as their clients see them, from submission to their end."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from math import inf
-from typing import Any
-
-from redis.asyncio import Redis
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from arqway.workers.contract import envelope, keys
 from arqway.workers.contract.record import RECORD_FIELDS, JobRecord
-from arqway.workers.store.connection import store_errors
-from arqway.workers.store.entries import (
-    Acceptance,
-    BatchOpening,
-    CancelAnswer,
-    Claim,
-    Claims,
-    Lease,
-    ProgressWrite,
-    Refusal,
-    RenewAnswer,
-    Replay,
-    RetryAnswer,
-    SettleAnswer,
-    Settlement,
-    Submission,
-    SubmitAnswer,
-)
-from arqway.workers.store.facade import Clock, Facade, server_clock
-from arqway.workers.store.script import Value
-
-_LISTEN_S = 10.0
-"""Shorter than the socket timeout, which would mistake a silent channel for a dead server."""
+from arqway.workers.store.attempts import AttemptStore
+from arqway.workers.store.connection import Value, store_errors
 
 
-class JobStore(Facade):
-    """The state of all jobs."""
+class Idempotency(TypedDict):
+    """An idempotency key, as passed to the submit script."""
 
-    def __init__(self, redis: Redis, *, clock: Clock = server_clock) -> None:
-        super().__init__(redis, clock=clock)
-        self._to_submit = self._to_claim = self._to_settle = self._to_read = redis
+    key: str
+    """Digest of the caller, the route and the client's key."""
+    fingerprint: str
+    life: int
+    """How long the key is kept, in milliseconds."""
+    hold: int
+    """Milliseconds allowed for answering the first request; 0: the answer follows from the submission itself."""
+
+
+class Extras(TypedDict, total=False):
+    """Optional parts of a submission."""
+
+    batch: str
+    tags: list[str]
+    unique_key: str
+    deadline_ms: int
+    callback_url: str
+    idempotency: Idempotency
+
+
+class BatchOpening(TypedDict, total=False):
+    """The batch formed by the submissions of one call."""
+
+    id: str
+    tenant: str
+    atomic: bool
+    idempotency: Idempotency
+
+
+class Submission(NamedTuple):
+    """A job to accept. Due at ``run_at_ms`` or, if that is 0, ``delay_ms`` from now."""
+
+    id: str
+    kind: str
+    queue: str
+    envelope: bytes
+    max_attempts: int
+    run_at_ms: int = 0
+    delay_ms: int = 0
+    tenant: str = keys.DEFAULT_TENANT
+    extras: Extras | None = None
+
+    def size(self) -> int:
+        """Return the approximate number of bytes written."""
+        return len(self.envelope)
+
+
+class Acceptance(NamedTuple):
+    """When a job was accepted and when it is due, by the server's clock."""
+
+    now_ms: int
+    due_ms: int
+
+
+class Refusal(NamedTuple):
+    """The reason a job was not accepted."""
+
+    reason: Literal["duplicate", "unique", "mismatch", "held", "kept out"]
+    job_id: str = ""
+    """``unique``: id of the job that holds the key."""
+    wait_ms: int = 0
+    """``held``: the longest time until the first request is answered."""
+
+
+class Replay(NamedTuple):
+    """The answer to an earlier request with the same idempotency key."""
+
+    id: str
+    created_ms: int
+    due_ms: int
+    answer: bytes
+    """The stored answer; empty if it follows from the other fields."""
+
+
+SubmitAnswer = Acceptance | Refusal | Replay
+
+
+class CancelAnswer(NamedTuple):
+    """The answer to a request to cancel a job."""
+
+    reason: Literal["cancelled", "asked", "finished", "unknown", "changed"]
+    """``asked``: the job is running, and its worker has been notified."""
+    record: JobRecord | None = None
+    """The record afterwards, if the reason is ``cancelled`` or ``asked``."""
+
+
+class RetryAnswer(NamedTuple):
+    """The answer to a request to submit a final job again."""
+
+    reason: Literal["accepted", "unknown", "live", "changed", "retried", "unique", "gone", "duplicate"]
+    job_id: str = ""
+    """``accepted``: the new job; ``retried``: the job it was retried as; ``unique``: the holder of the key."""
+    record: JobRecord | None = None
+    """The record of the new job."""
+
+
+class JobStore(AttemptStore):
+    """The state of all jobs: what clients do with them and, inherited, what workers do."""
 
     @asynccontextmanager
     async def lanes(self) -> AsyncIterator[None]:
@@ -49,14 +120,13 @@ class JobStore(Facade):
         A pool checks a connection before lending it, which takes a turn of the event loop. A command on a dedicated
         connection is sent at once, so that Redis claims jobs while earlier ones run.
         """
-        lanes = [self.redis.client() for _ in range(4)]
-        self._to_submit, self._to_claim, self._to_settle, self._to_read = lanes
+        self._lanes = {script: self.redis.client() for script in ("submit", "claim", "settle", "read")}
         try:
             yield
         finally:
-            for lane in lanes:
+            lanes, self._lanes = self._lanes, {}
+            for lane in lanes.values():
                 await lane.aclose()
-            self._to_submit = self._to_claim = self._to_settle = self._to_read = self.redis
 
     async def submit(self, jobs: Sequence[Submission], batch: BatchOpening | None = None) -> list[SubmitAnswer]:
         """Accept or refuse each job. Atomic: one script; all jobs or none if ``batch`` is ``atomic``.
@@ -66,51 +136,14 @@ class JobStore(Facade):
         """
         args: list[Value] = [json.dumps(batch) if batch else ""]
         for job in jobs:
-            args += (job.id, job.kind, job.queue, keys.queue(job.queue))
-            args += (job.run_at_ms, job.delay_ms, job.max_attempts, job.envelope)
-            args += (job.tenant, json.dumps(job.extras) if job.extras else "")
-        now, *answers = await self._call("submit", args, lane=self._to_submit)
+            args += (job.id, job.kind, job.queue, keys.queue(job.queue), job.run_at_ms, job.delay_ms)
+            args += (job.max_attempts, job.envelope, job.tenant, json.dumps(job.extras) if job.extras else "")
+        now, *answers = await self._call("submit", args)
         return [Acceptance(now, answer) if type(answer) is int and answer else _refusal(answer) for answer in answers]
 
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
         """Store the answer to the first request with an idempotency key. Atomic: one script."""
         await self._call("answered", [idempotency_key, made_id, answer])
-
-    async def claim(
-        self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str, on_probation: int = 0
-    ) -> Claims:
-        """Claim up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
-        args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation]
-        now, first, *flat = await self._call("claim", args, [keys.queue(queue)], lane=self._to_claim)
-        next_due = int(float(first))
-        jobs = [_claim(flat[i : i + 11], queue, int(now)) for i in range(0, len(flat), 11)]
-        return Claims(int(now), None if next_due < 0 else next_due, jobs)
-
-    async def settle(self, settlements: Sequence[Settlement]) -> list[SettleAnswer]:
-        """Settle attempts. Fenced by token. Atomic for all of them: one script.
-
-        Returns:
-            For each attempt: ``settled``; ``lost``: another attempt owns the job; or ``cancel``: the job would run
-            again, but its cancellation was requested, so nothing was written.
-        """
-        args: list[Value] = []
-        for s in settlements:
-            args += (s.id, s.token, keys.queue(s.queue), s.state.value)
-            args += s[4:8]
-            args.append(json.dumps(s.rest) if s.rest else "")
-        return [answer.decode() for answer in await self._call("settle", args, lane=self._to_settle)]
-
-    async def write_progress(self, writes: Sequence[ProgressWrite]) -> list[bool]:
-        """Record progress; False for a job owned by another attempt. Fenced by token. Atomic: one script."""
-        answers = await self._call("progress", [part for write in writes for part in write])
-        return [answer == b"written" for answer in answers]
-
-    async def renew(self, leases: Sequence[Lease], *, lease_ms: int) -> list[RenewAnswer]:
-        """Extend leases to ``lease_ms`` from now. Fenced by token. Atomic: one script."""
-        args: list[Value] = [lease_ms]
-        for lease in leases:
-            args += (lease.id, lease.token, keys.queue(lease.queue))
-        return [answer.decode() for answer in await self._call("renew", args)]
 
     async def cancel(
         self,
@@ -160,51 +193,14 @@ class JobStore(Facade):
         record = JobRecord.from_values(other_id, about[1:]) if len(about) > 1 else None
         return RetryAnswer(reason.decode(), other_id, record)
 
-    async def keep_step(self, job_id: str, token: str, name: str, result_json: bytes) -> bytes | None:
-        """Store a step's result and return the stored one; None if another attempt owns the job. Fenced by token."""
-        kept: bytes | None = await self._call("step", [job_id, token, name, result_json])
-        return kept
-
-    async def read_step(self, job_id: str, name: str) -> bytes | None:
-        """Return the stored result of a step, or None."""
-        with store_errors():
-            return await self.redis.hget(keys.steps(job_id), name)  # type: ignore[misc, no-any-return]
-
     async def read(self, job_id: str) -> JobRecord | None:
         """Return a consistent snapshot of a job (one HMGET of its hash); None if there is no such job."""
         return (await self.read_many([job_id]))[0]
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return a snapshot of each job, in one round trip; each is consistent in itself."""
-        hashes = await self._call("read", [len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids], lane=self._to_read)
+        hashes = await self._call("read", [len(RECORD_FIELDS), *RECORD_FIELDS, *job_ids])
         return [JobRecord.from_values(job_id, values) for job_id, values in zip(job_ids, hashes, strict=True)]
-
-    async def first_due_ms(self, queues: Sequence[str]) -> int | None:
-        """Return the lowest score in the queues: when a job is due or a lease ends. One command per queue."""
-        heads = await self._pipe((("zrange", keys.queue(queue), 0, 0, False, True) for queue in queues), atomic=False)
-        return min((int(head[0][1]) for head in heads if head), default=None)
-
-    async def aborted(self) -> dict[str, int]:
-        """Return the jobs that stock arq clients want aborted: job id → time of the request (ms by their clocks)."""
-        with store_errors():
-            entries = await self.redis.zrange(keys.ARQ_ABORT, 0, -1, withscores=True)
-        return {job_id.decode(errors="replace"): int(score) for job_id, score in entries if abs(score) != inf}
-
-    async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> bool:
-        """Wait up to ``timeout_s`` until a job in one of the queues may have become due; return whether one has."""
-        with store_errors():
-            return None is not await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
-
-    async def cancellations(self) -> AsyncIterator[tuple[str, str]]:
-        """Yield (job id, token) of each attempt to be cancelled, as announced. No announcement is repeated."""
-        with store_errors():
-            async with self.redis.pubsub(ignore_subscribe_messages=True) as subscriber:
-                await subscriber.subscribe(keys.CANCEL_CHANNEL)
-                while True:
-                    message = await subscriber.get_message(timeout=_LISTEN_S)
-                    if message is not None:
-                        token, _, job_id = message["data"].decode(errors="replace").partition(" ")
-                        yield job_id, token
 
     async def ping(self) -> None:
         """Check that Redis answers."""
@@ -213,35 +209,13 @@ class JobStore(Facade):
 
 
 def _refusal(answer: Any) -> Refusal | Replay:
-    if answer == 0:
-        return Refusal("duplicate")
-    reason, *about = answer
-    match reason:
-        case b"replay":
-            return Replay(about[0].decode(), int(about[1]), int(about[2]), about[3])
-        case b"unique":
-            return Refusal("unique", job_id=about[0].decode())
-        case b"held":
-            return Refusal("held", wait_ms=int(about[0]))
-        case b"mismatch":
-            return Refusal("mismatch")
-    return Refusal("kept out")
-
-
-def _claim(raw: Sequence[bytes], queue: str, now_ms: int) -> Claim:
-    job_id, token, kind, attempt, rescues, max_attempts, created, due, cancel, envelope, deadline = raw
-    return Claim(
-        job_id.decode(),
-        token.decode(),
-        kind.decode(),
-        int(attempt),
-        int(rescues),
-        int(max_attempts) if max_attempts else None,
-        int(created),
-        int(due),
-        bool(int(cancel)),
-        envelope,
-        queue,
-        now_ms,
-        int(deadline) if deadline else None,
-    )
+    match answer:
+        case 0:
+            return Refusal("duplicate")
+        case b"replay", job_id, created_ms, due_ms, kept:
+            return Replay(job_id.decode(), int(created_ms), int(due_ms), kept)
+        case b"unique", holder:
+            return Refusal("unique", job_id=holder.decode())
+        case b"held", wait_ms:
+            return Refusal("held", wait_ms=int(wait_ms))
+    return Refusal("mismatch" if answer == [b"mismatch"] else "kept out")

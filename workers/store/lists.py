@@ -1,9 +1,11 @@
-"""``ListStore``: pages of jobs and groups of dead letters."""
+"""Sets of jobs: pages of lists, groups of dead letters, and batches."""
 
 import json
 from typing import Any, NamedTuple
 
-from arqway.workers.store.facade import Facade
+from arqway.workers.contract import keys
+from arqway.workers.contract.states import JobState
+from arqway.workers.store.connection import Facade, rows, store_errors
 
 _LOOKS = 2_500
 """Maximum number of ids examined for one page: some 10 ms of server time."""
@@ -39,8 +41,38 @@ class ListStore(Facade):
     async def dead_groups(self, tenant: str, *, skip: int, limit: int) -> tuple[int, list[DeadGroup]]:
         """Return the total number of dead-letter groups and a page of them, latest failure first. Atomic."""
         total, *flat = await self._call("dead_groups", [tenant, skip, limit])
-        rows = (flat[i : i + 5] for i in range(0, len(flat), 5))
-        return int(total), [
+        groups = [
             DeadGroup(mark.decode(), int(count), int(float(first)), int(float(latest)), latest_id.decode())
-            for mark, count, first, latest, latest_id in rows
+            for mark, count, first, latest, latest_id in rows(flat, 5)
         ]
+        return int(total), groups
+
+
+class BatchRecord(NamedTuple):
+    """A snapshot of a batch. ``counts`` has the number of its jobs in each state."""
+
+    id: str
+    tenant: str
+    created_ms: int
+    total: int
+    finished_ms: int | None
+    version: int
+    counts: dict[JobState, int]
+
+
+class BatchStore(Facade):
+    """The batches of one server; ``JobStore.submit`` creates them."""
+
+    async def job_ids(self, batch_id: str) -> list[str]:
+        """Return the ids of a batch's jobs, in the order of the batch."""
+        with store_errors():
+            return [job_id.decode() for job_id in await self.redis.zrange(keys.batch_jobs(batch_id), 0, -1)]
+
+    async def read(self, batch_id: str) -> BatchRecord | None:
+        """Return a snapshot of a batch; None if it does not exist. Atomic: one script."""
+        if not (found := await self._call("batch", [batch_id])):
+            return None
+        tenant, created_ms, total, finished_ms, version, *counts = found
+        ended_ms = int(finished_ms) if finished_ms else None
+        by_state = dict(zip(JobState, map(int, counts), strict=True))
+        return BatchRecord(batch_id, tenant.decode(), int(created_ms), int(total), ended_ms, int(version), by_state)

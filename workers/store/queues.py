@@ -1,12 +1,10 @@
 """``QueueStore``: the contents, throughput and paused state of queues."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from arqway.workers.contract import keys
-from arqway.workers.store.connection import store_errors
-from arqway.workers.store.facade import Facade
-from arqway.workers.store.script import Value
+from arqway.workers.store.connection import Facade, Value, rows, store_errors
 
 
 class QueueFigures(NamedTuple):
@@ -37,8 +35,12 @@ class QueueStore(Facade):
         for name in queues:
             args += (name, keys.queue(name))
         now, *flat = await self._call("queue_figures", args)
-        rows = (flat[i : i + 11] for i in range(0, len(flat), 11))
-        return int(now), [_figures(name, row) for name, row in zip(queues, rows, strict=True)]
+        numbers = [int(float(number)) for number in flat]
+        figures = [
+            QueueFigures(name, due, held, None if due_ms < 0 else due_ms, running, None if ms < 0 else ms, *counts)
+            for name, (due, held, due_ms, running, ms, *counts) in zip(queues, rows(numbers, 11), strict=True)
+        ]
+        return int(now), figures
 
     async def run_times(self) -> dict[str, float]:
         """Return the usual run time of each kind in ms: a moving average over its attempts."""
@@ -61,18 +63,3 @@ class QueueStore(Facade):
     async def pause(self, queue: str, *, paused: bool) -> bool:
         """Pause or resume a queue; return whether that changed anything. Atomic: one script."""
         return bool(await self._call("pause", [queue, keys.queue(queue), int(paused)]))
-
-
-def _figures(name: str, row: Sequence[Any]) -> QueueFigures:
-    due, held, oldest, running, paused, *counts = row
-    since = int(paused)
-    oldest_ms = int(float(oldest))
-    return QueueFigures(
-        name,
-        int(due),
-        int(held),
-        None if oldest_ms < 0 else oldest_ms,
-        int(running),
-        None if since < 0 else since,
-        *map(int, counts),
-    )

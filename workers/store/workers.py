@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 from arqway.workers.contract import keys
 from arqway.workers.contract.worker import WorkerRecord
-from arqway.workers.store.connection import store_errors
-from arqway.workers.store.facade import Facade
-from arqway.workers.store.script import Value
+from arqway.workers.store.connection import Facade, Value, store_errors
 
 _PORTION = 1000
 """Number of ids that one call of the release script examines: about a millisecond of server time."""
@@ -32,8 +30,8 @@ class Fleet(Facade):
             ``started_ms``, to be passed with the next heartbeat; 0 in ``worker`` marks its first heartbeat.
         """
         args: list[Value] = [worker.id, life_ms, worker.started_ms, arq_health.text, arq_health.life_ms]
-        for name, value in worker.to_hash().items():
-            args += (name, value)
+        for field in worker.to_hash().items():
+            args += field
         return int(await self._call("heartbeat", args, [arq_health.queue_key, arq_health.key]))
 
     async def remove(self, worker_id: str) -> None:

@@ -9,7 +9,7 @@ from redis import Redis
 
 from arqway.workers.contract import keys
 from arqway.workers.contract.api_key import ALL_SCOPES, Rate, Scope, proves
-from arqway.workers.store.api_keys import ApiKeys, FoundKey
+from arqway.workers.store.access import ApiKeys, FoundKey
 from arqway.workers.store.connection import open_redis
 
 READ = frozenset({Scope.READ})

@@ -16,7 +16,7 @@ from arqway.service.settings import ServiceSettings
 from arqway.workers.client.access import Access, open_access
 from arqway.workers.contract.api_key import ALL_SCOPES, Scope
 from arqway.workers.settings import Settings
-from arqway.workers.store.api_keys import ApiKeys
+from arqway.workers.store.access import ApiKeys
 from arqway.workers.store.connection import open_redis
 from tests.support.api_keys import bearer, make_key, revoke
 from tests.support.http import OpenApi, api_client, assert_problem

@@ -15,8 +15,8 @@ from arqway.service.settings import ServiceSettings
 from arqway.workers.contract import keys
 from arqway.workers.contract.api_key import Rate
 from arqway.workers.settings import Settings
+from arqway.workers.store.access import Allowance, RateLimits
 from arqway.workers.store.connection import open_redis
-from arqway.workers.store.rate_limits import Allowance, RateLimits
 from tests.support.api_keys import bearer, make_key
 from tests.support.http import OpenApi, api_client, assert_problem
 from tests.support.http_jobs import JOBS

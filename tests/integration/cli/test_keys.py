@@ -15,7 +15,7 @@ from arqway.workers.client.access import open_access
 from arqway.workers.contract.api_key import ApiKey, Rate, Scope, Token, proves
 from arqway.workers.processes.embedded import EmbeddedServer
 from arqway.workers.settings import Settings
-from arqway.workers.store.audit import AuditEntry
+from arqway.workers.store.access import AuditEntry
 from tests.support.api_keys import make_key
 from tests.support.http import served, service_settings
 from tests.support.http_jobs import JOBS

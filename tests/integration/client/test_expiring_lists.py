@@ -8,7 +8,7 @@ from arqway.workers.client import JobFilter, Listing
 from arqway.workers.contract import keys
 from arqway.workers.contract.states import JobState
 from arqway.workers.contract.worker import WorkerRecord
-from arqway.workers.store.entries import Claim, Settlement
+from arqway.workers.store.attempts import Claim, Settlement
 from arqway.workers.store.jobs import JobStore
 from arqway.workers.store.workers import ArqHealth, Fleet
 from tests.support.by_hand import ByHand

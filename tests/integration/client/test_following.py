@@ -14,7 +14,7 @@ from arqway.workers.contract import keys
 from arqway.workers.contract.errors import JobNotFound, StoreUnavailable
 from arqway.workers.contract.events import EVENTS_KEPT, FEED_KEPT, START, FeedEvent, batch_topic, order_of
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.entries import Claim
+from arqway.workers.store.attempts import Claim
 from arqway.workers.store.events import Streams
 from tests.support.feeds import AT_ONCE_S, connections, end_all, heard
 from tests.support.hand_run import HandRun

@@ -7,7 +7,7 @@ import pytest
 from arqway.workers.client import Accepted, Batches, BatchItem, JobQueue
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import IdempotencyHeld, IdempotencyMismatch, NotUnique
-from arqway.workers.store.entries import Idempotency
+from arqway.workers.store.jobs import Idempotency
 from tests.conftest import OpenQueue
 from tests.support.by_hand import REGISTRY, ByHand
 from tests.support.waiting import wait_until

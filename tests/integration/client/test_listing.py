@@ -15,8 +15,7 @@ from arqway.workers.contract import keys
 from arqway.workers.contract.errors import InvalidCursor
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
-from arqway.workers.store.entries import BatchOpening
-from arqway.workers.store.jobs import JobStore
+from arqway.workers.store.jobs import BatchOpening, JobStore
 from tests.support.by_hand import ByHand, first, second
 from tests.support.jobs import Number
 from tests.support.plain_jobs import submission

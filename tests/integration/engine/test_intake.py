@@ -15,7 +15,7 @@ from arqway.workers.contract import keys
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.engine.worker import JobWorker
 from arqway.workers.settings import Settings
-from arqway.workers.store.entries import Claims
+from arqway.workers.store.attempts import Claims
 from arqway.workers.store.jobs import JobStore
 from tests.conftest import OpenQueue, RunWorker
 from tests.support.jobs import Empty, Number

@@ -13,7 +13,7 @@ from arqway.workers.client import JobQueue, open_queue
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import StoreUnavailable
 from arqway.workers.settings import Settings
-from arqway.workers.store.entries import Claim
+from arqway.workers.store.attempts import Claim
 from tests.conftest import OpenQueue, RunWorker
 from tests.support.jobs import Empty, Number, double
 from tests.support.redis_server import valkey

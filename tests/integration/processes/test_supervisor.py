@@ -12,7 +12,7 @@ from redis import Redis
 from arqway import JobState
 from arqway.workers.client import JobQueue
 from arqway.workers.store import workers as fleet
-from arqway.workers.store.entries import Claim
+from arqway.workers.store.attempts import Claim
 from tests.support.fleet import UNFIT, fleet_at, gate, hold, lines, living, queue_at, supervised
 from tests.support.processes import descendants
 from tests.support.waiting import wait_until

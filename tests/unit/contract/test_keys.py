@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arqway.workers.contract import keys
 
 _FUNCTIONS: dict[str, Callable[[str], str]] = {
-    name: found for name, found in vars(keys).items() if inspect.isfunction(found)
+    name: found for name, found in vars(keys).items() if inspect.isfunction(inspect.unwrap(found))
 }
 _PARAMETERS = {name: tuple(inspect.signature(found).parameters) for name, found in _FUNCTIONS.items()}
 _CHECKS = {"is_job_id", "is_queue_name", "is_tenant_name", "is_word", "queue_of"}

@@ -5,8 +5,8 @@ from importlib.resources import files
 import pytest
 from redis import Redis
 
-from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState, may_move
-from arqway.workers.store.script import moves_in_lua
+from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
+from arqway.workers.store.connection import moves_in_lua
 
 _STARTS = {JobState.SCHEDULED, JobState.QUEUED}
 _PAIRS = {(before, after) for before, moves in TRANSITIONS.items() for after in moves}
@@ -39,7 +39,7 @@ def test_only_the_three_ends_are_terminal() -> None:
 @pytest.mark.parametrize("state", sorted(TERMINAL_STATES))
 def test_nothing_follows_a_terminal_state(state: JobState) -> None:
     """No state may be written over a terminal one, not even itself."""
-    assert not any(may_move(state, after) for after in JobState)
+    assert TRANSITIONS[state] == frozenset()
 
 
 def test_every_state_can_be_reached_by_a_submitted_job() -> None:
@@ -57,7 +57,7 @@ def test_every_live_job_can_reach_every_end(state: JobState) -> None:
 @pytest.mark.parametrize("state", sorted(set(JobState) - TERMINAL_STATES))
 def test_a_person_can_cancel_whatever_has_not_ended(state: JobState) -> None:
     """Every live state may move to cancelled directly."""
-    assert may_move(state, JobState.CANCELLED)
+    assert JobState.CANCELLED in TRANSITIONS[state]
 
 
 def test_a_job_that_waits_can_only_be_claimed_or_cancelled() -> None:
@@ -82,7 +82,7 @@ def test_redis_has_the_same_table(redis_url: str) -> None:
 
 @pytest.mark.parametrize("before", [*JobState, "unheard-of"])
 def test_redis_allows_what_python_allows(redis_url: str, before: str) -> None:
-    """``may_move`` of the scripts gives the answer of ``may_move`` here; from an unknown state nothing may move."""
+    """``may_move`` of the scripts allows the moves of ``TRANSITIONS``; from an unknown state nothing may move."""
     prelude = (files("arqway.workers.store") / "lua" / "prelude.lua").read_text()
     script = moves_in_lua() + prelude + "return may_move(ARGV[1], ARGV[2]) and 1 or 0"
     with Redis.from_url(redis_url) as client:

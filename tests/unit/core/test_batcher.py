@@ -64,9 +64,9 @@ async def test_a_lonely_call_is_written_at_once(disk: Disk, commit: Batcher[int,
 
 async def test_calls_during_a_write_share_the_next(disk: Disk, commit: Batcher[int, str]) -> None:
     """What gathers while one write is under way is the next batch, in the order of the calls."""
-    answers = [commit.post(1)]
+    answers = [commit(1)]
     await begun(disk)
-    answers += [commit.post(2), commit.post(3)]
+    answers += [commit(2), commit(3)]
     disk.free(2)
     assert await asyncio.gather(*answers) == ["answer 1", "answer 2", "answer 3"]
     assert disk.batches == [[1], [2, 3]]
@@ -131,7 +131,7 @@ async def test_a_caller_that_gave_up_misses_the_error_too(disk: Disk, commit: Ba
 async def test_drained_returns_when_all_is_written(disk: Disk, commit: Batcher[int, str]) -> None:
     """What waits and what is under way is written before ``drained`` returns, and not later."""
     for item in range(5):
-        commit.post(item)
+        commit(item)
     draining = asyncio.ensure_future(commit.drained())
     for writes in (1, 2):
         await begun(disk, writes)
@@ -143,10 +143,10 @@ async def test_drained_returns_when_all_is_written(disk: Disk, commit: Batcher[i
 
 async def test_drained_waits_for_what_came_after_it(disk: Disk, commit: Batcher[int, str]) -> None:
     """An item posted while the last write is under way is waited for too."""
-    commit.post(1)
+    commit(1)
     draining = asyncio.ensure_future(commit.drained())
     await begun(disk)
-    commit.post(2)
+    commit(2)
     disk.free(2)
     await draining
     assert disk.written == [1, 2]
@@ -175,9 +175,9 @@ async def test_a_patient_batcher_keeps_its_items_through_an_outage(disk: Disk) -
     patient = Batcher(disk.write, patient=True)
     disk.error = StoreUnavailable()
     disk.free(3)
-    first = patient.post(1)
+    first = patient(1)
     await begun(disk)
-    second = patient.post(2)
+    second = patient(2)
     assert patient.backlog == 2
     assert [await first, await second] == ["answer 1", "answer 2"]
     assert disk.batches[:2] == [[1], [1]]
@@ -196,10 +196,10 @@ async def test_others_get_their_turns_before_a_write() -> None:
     async def claim() -> None:
         await asyncio.sleep(0)
         seen.append("claim")
-        batcher.post("late")
+        batcher("late")
 
     batcher = Batcher(write, turns=3)
-    batcher.post("early")
+    batcher("early")
     await asyncio.gather(claim(), batcher.drained())
     assert seen == ["claim", "early", "late"]
 
@@ -213,7 +213,7 @@ async def test_callers_are_cancelled_with_their_event_loop() -> None:
         return items
 
     batcher = Batcher(stuck, max_items=1)
-    answers = [batcher.post(1), batcher.post(2)]
+    answers = [batcher(1), batcher(2)]
     await asyncio.sleep(0)
     (writer,) = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     writer.cancel()

@@ -64,7 +64,7 @@ class Case:
         told: dict[int, list[object]] = {}
         answers = []
         for number, size in enumerate(self.sizes):
-            answers.append(batcher.post((number, size)))
+            answers.append(batcher((number, size)))
             answers[-1].add_done_callback(lambda done, number=number: told.setdefault(number, []).append(_told(done)))  # type: ignore[misc]
             if (number + 1) % self.at_once == 0:
                 await asyncio.sleep(0)
@@ -139,7 +139,7 @@ def test_one_poison_item_costs_few_writes(poison: int) -> None:
     async def find() -> None:
         disk = PoisonedDisk({poison}, set())
         batcher = Batcher(disk.write)
-        answers = [batcher.post((number, 0)) for number in range(200)]
+        answers = [batcher((number, 0)) for number in range(200)]
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, PoisonError)] == [poison]
         assert len(disk.batches) <= 2 * 8 + 1

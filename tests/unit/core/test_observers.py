@@ -7,7 +7,7 @@ import pytest
 from arqway.workers.runners.attempt import Attempt
 from arqway.workers.runners.observers import Observer, Observers
 from arqway.workers.runners.outcome import Cancelled, Outcome
-from arqway.workers.store.entries import SettleAnswer
+from arqway.workers.store.attempts import SettleAnswer
 
 ATTEMPT = cast(Attempt, object())
 ALL = ["started", "ended", "released", "settled"]

@@ -14,7 +14,7 @@ from arqway.workers.contract import envelope
 from arqway.workers.contract.errors import DiscardJob, JobTimedOut, RetryJob
 from arqway.workers.contract.record import Failure
 from arqway.workers.contract.retry import NO_RETRY, RetryPolicy
-from arqway.workers.contract.states import TERMINAL_STATES, JobState, may_move
+from arqway.workers.contract.states import TERMINAL_STATES, TRANSITIONS, JobState
 from arqway.workers.runners.outcome import (
     Cancelled,
     Failed,
@@ -26,7 +26,7 @@ from arqway.workers.runners.outcome import (
     decide,
     raised,
 )
-from arqway.workers.store.entries import Claim, Settlement
+from arqway.workers.store.attempts import Claim, Settlement
 
 SECRET = "text of an exception"  # noqa: S105 - stands for whatever an exception may say
 KEPT = Retention(record_ms=9_000, arq_result_ms=700)
@@ -102,7 +102,7 @@ luck = st.floats(0, 1, exclude_max=True)
 def test_every_outcome_is_a_legal_move(outcome: Outcome, attempt: int, random: float) -> None:
     """Whatever happened, the job may move there from running, and the write is fenced by the attempt's token."""
     settlement = after(outcome, attempt=attempt, random=random)
-    assert may_move(JobState.RUNNING, settlement.state)
+    assert settlement.state in TRANSITIONS[JobState.RUNNING]
     assert (settlement.id, settlement.token, settlement.queue) == ("id", "token", "reports")
 
 

@@ -144,7 +144,7 @@ def test_what_is_no_secret_is_refused_without_being_shown(text: str) -> None:
     """Too short, too long, or something else: the error does not repeat it."""
     with pytest.raises(ValueError, match="a webhook secret is whsec_") as caught:
         secret_key(text)
-    assert str(caught.value) == "a webhook secret is whsec_ and the base64 of 24 to 64 random bytes"
+    assert str(caught.value) == "a webhook secret is whsec_ followed by the base64 of 24 to 64 random bytes"
 
 
 @pytest.mark.parametrize("text", [EXAMPLE_SECRET.removeprefix("whsec_"), f"{EXAMPLE_SECRET[:-1]}!", "whsec_"])

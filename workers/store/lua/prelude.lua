@@ -1,4 +1,4 @@
--- Prepended to every script by workers/store/script.py, after the generated table MOVES[before][after] = true.
+-- Prepended to every script by workers/store/connection.py, after the generated table MOVES[before][after] = true.
 -- Times are milliseconds by this server's clock, the only clock all workers share. Only tests pass another "now".
 -- Keys are built here from ids, since a claim cannot know its ids beforehand: one server or Sentinel, no Cluster.
 
@@ -25,7 +25,7 @@ end
 local feeds = {}
 
 -- Adds a line to a tenant's feed. Skips ids with white space, which break the format; only stock producers use them.
-local function tell(tenant, id, event_id, name, attempt, data)
+local function add_to_feed(tenant, id, event_id, name, attempt, data)
   if not string.find(id, '^%S+$') then return end
   local lines = feeds[tenant]
   if not lines then
@@ -51,7 +51,7 @@ local function add_event(tenant, id, name, attempt, data)
   else
     event_id = redis.call('XADD', EVENTS .. id, '*', 'name', name, 'attempt', attempt)
   end
-  tell(tenant, id, event_id, name, attempt, data)
+  add_to_feed(tenant, id, event_id, name, attempt, data)
 end
 
 -- Called after a job that has not ended has added an event. Redis trims whole nodes, so a few more than EVENTS_KEPT may

@@ -61,7 +61,7 @@ local function accept(now, id, tenant, kind, queue, queue_key, due, max_attempts
   join(list, now, id)
   if not list.named then name_live_list(tenant, queue, kind) end
   list.named = true
-  tell(tenant, id, now_id(now), state, '0')
+  add_to_feed(tenant, id, now_id(now), state, '0')
 end
 
 -- Called once, before write_all, by every script that may have accepted jobs.

@@ -21,7 +21,7 @@ local function count_in_batch(batch, tenant, state, now, retention)
   redis.call('HSET', key, 'finished_ms', now)
   redis.call('PEXPIRE', key, retention)
   redis.call('PEXPIRE', BATCH_JOBS .. batch, retention)
-  tell(tenant, batch, now_id(now), 'finished', 0, batch_figures(batch))
+  add_to_feed(tenant, batch, now_id(now), 'finished', 0, batch_figures(batch))
 end
 
 local function call_back(id, tenant, now)
