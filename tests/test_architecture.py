@@ -21,7 +21,6 @@ _LUA = sorted((ROOT / "workers" / "store" / "lua").glob("*.lua"))
 _SCRIPTS = [path for path in _LUA if path.stem != "prelude"]
 _LINES_MIN, _LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX, _ROOMS_MAX = 40, 300, 40, 9, 15
 _SHORT = {  # each one noun that needs no more
-    *(f"workers/client/{name}.py" for name in ("ids", "opening")),
     "workers/processes/lifeline.py",
 }
 _VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}

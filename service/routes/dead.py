@@ -17,7 +17,7 @@ from arqway.service.openapi.responses import answer, problems
 from arqway.service.problems.errors import BodyTooLarge, NotJson, UnsupportedMediaType
 from arqway.service.routes.lists import job_filter
 from arqway.service.shapes.operations import DeadView, RedriveRequest, RedriveView
-from arqway.workers.client.dead import DeadLetterGroup
+from arqway.workers.client.lists import DeadLetterGroup
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import InvalidCursor, InvalidPayload, StoreUnavailable
 from arqway.workers.contract.record import Failure

@@ -30,7 +30,7 @@ from arqway.service.http.routing import JobRoute, RawRoute
 from arqway.service.openapi.responses import ACCEPTED_HEADERS, JOB_HEADERS, Responses, answer, problems
 from arqway.service.problems.errors import BodyTooLarge, JobNotSucceeded, NotJson, UnsupportedMediaType
 from arqway.service.shapes.jobs import AttemptsView, JobView, WaitingView
-from arqway.workers.client.waiting import Reason, reasons_for
+from arqway.workers.client.queues import Reason, reasons_for
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import (
     InvalidPayload,
