@@ -11,7 +11,16 @@ from arqway.workers.store.audit import AuditEntry, AuditLog
 from arqway.workers.store.connection import open_redis
 from arqway.workers.store.rate_limits import Allowance, RateLimits
 
-__all__ = ["Access", "Allowance", "ApiKeys", "AuditEntry", "AuditLog", "FoundKey", "RateLimits", "open_access"]
+__all__ = [
+    "Access",
+    "Allowance",
+    "ApiKeys",
+    "AuditEntry",
+    "AuditLog",
+    "FoundKey",
+    "RateLimits",
+    "open_access",
+]
 
 
 class Access(NamedTuple):
