@@ -20,7 +20,6 @@ _PYTHON = sorted([*_CODE, *(ROOT / "tests").rglob("*.py")])
 _LUA = sorted((ROOT / "workers" / "store" / "lua").glob("*.lua"))
 _SCRIPTS = [path for path in _LUA if path.stem != "prelude"]
 _LINES_MIN, _LINES_MAX, _STATEMENTS_MAX, _MEDIAN_LINES_MAX, _ROOMS_MAX = 40, 300, 40, 9, 15
-_SHORT = {f"workers/client/{name}.py" for name in ("ids", "opening")}  # each one noun that needs no more
 _VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}
 _MAY_IMPORT_REDIS = "workers/store/", "workers/processes/embedded.py"
 _MAY_IMPORT_ARQ = ("workers/store/connection.py",)
@@ -132,7 +131,7 @@ def test_a_file_is_worth_opening() -> None:
     """No module is shorter than 40 lines, but for the faces of packages."""
     lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in _CODE}
     short = {name for name, length in lengths.items() if length < _LINES_MIN and not name.endswith("__.py")}
-    assert short - _SHORT == set()
+    assert short == set()
 
 
 def test_a_class_has_a_name_of_its_own() -> None:

@@ -14,7 +14,7 @@ from arqway.service.http.routing import BODY_PROBLEMS, JobRoute, arqway_of, json
 from arqway.service.openapi.responses import answer, problems
 from arqway.service.routes.jobs import job_filter, page_answer
 from arqway.service.shapes.operations import DeadView, RedriveRequest, RedriveView
-from arqway.workers.client.dead import DeadLetterGroup, DeadLetters
+from arqway.workers.client.lists import DeadLetterGroup, DeadLetters
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import InvalidCursor, StoreUnavailable
 from arqway.workers.contract.record import Failure

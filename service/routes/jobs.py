@@ -35,7 +35,7 @@ from arqway.service.openapi.responses import ACCEPTED_HEADERS, JOB_HEADERS, Resp
 from arqway.service.problems.errors import JobNotSucceeded
 from arqway.service.shapes.jobs import EXAMPLE_ID, AttemptsView, JobList, JobSelection, JobView, ListQuery, WaitingView
 from arqway.workers.client import JobFilter, Listing
-from arqway.workers.client.waiting import Reason, reasons_for
+from arqway.workers.client.queues import Reason, reasons_for
 from arqway.workers.contract import errors, keys
 from arqway.workers.contract.api_key import Scope
 from arqway.workers.contract.errors import JobChanged, JobNotFound, StoreUnavailable

@@ -7,10 +7,8 @@ they name.
 
 from arqway.workers.client.after_commit import PendingJob
 from arqway.workers.client.batches import AcceptedBatch, Batches, BatchItem
-from arqway.workers.client.dead import DeadLetters
-from arqway.workers.client.listing import JobFilter, Listing
-from arqway.workers.client.opening import open_queue
-from arqway.workers.client.queue import JobQueue
+from arqway.workers.client.lists import DeadLetters, JobFilter, Listing
+from arqway.workers.client.queue import JobQueue, open_queue
 from arqway.workers.client.queues import Queues
 from arqway.workers.client.submission import Accepted, SubmitOptions
 from arqway.workers.client.sync import SyncJobQueue

@@ -1,7 +1,7 @@
 """``Access``: API keys, rate limits and the audit log, over connections of their own."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import NamedTuple
 
 from arqway.workers.contract.errors import ConfigurationError
@@ -34,12 +34,7 @@ async def open_access(settings: Settings) -> AsyncIterator[Access]:
     """Open an ``Access`` on ``settings.redis_url``. It connects on first use and is closed on exit."""
     if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
-    redis = open_redis(settings.redis_url.get_secret_value())
     # Every request checks its rate limits, so these have a connection of their own: a pool first makes sure that the
     # connection it lends is still good, which takes a turn of the event loop.
-    lane = redis.client()
-    try:
+    async with aclosing(open_redis(settings.redis_url.get_secret_value())) as redis, aclosing(redis.client()) as lane:
         yield Access(ApiKeys(redis), RateLimits(lane), AuditLog(redis))
-    finally:
-        await lane.aclose()
-        await redis.aclose()

@@ -6,9 +6,9 @@ SQLAlchemy is imported only when a session is passed in; it is not a dependency 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from arqway.workers.background import Backoff, end
 from arqway.workers.client.submission import Accepted
@@ -62,34 +62,31 @@ class _Held:
     send: Callable[[], None]
 
 
-@dataclass(eq=False, slots=True)
 class _Transactions:
     """The jobs waiting for one session's transactions. Lives in ``session.info`` and dies with the session."""
 
-    held: list[_Held] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, session: "Session") -> "_Transactions":
+    def __init__(self, session: "Session") -> None:
         from sqlalchemy import event
 
-        if _KEY not in session.info:
-            session.info[_KEY] = found = cls()
-            # Inserted first, since an error in another listener would keep ours from being called.
-            event.listen(session, "after_commit", found.committed, insert=True)
-            event.listen(session, "after_transaction_end", found.ended, insert=True)
-        return cast(_Transactions, session.info[_KEY])
+        self.held: list[_Held] = []
+        # Inserted first, since an error in another listener would keep ours from being called.
+        event.listen(session, "after_commit", self.committed, insert=True)
+        event.listen(session, "after_transaction_end", self.ended, insert=True)
 
     def committed(self, session: "Session") -> None:
         """Send the held jobs or, when a savepoint is released, hold its jobs for the enclosing transaction."""
         savepoint = session.get_nested_transaction()
-        if savepoint is not None:
-            for one in self.held:
-                if one.savepoint is savepoint:
-                    one.savepoint = _around(savepoint)
+        if savepoint is None:
+            held, self.held = self.held, []
+            for one in held:
+                one.send()
             return
-        held, self.held = self.held, []
-        for one in held:
-            one.send()
+        outer = savepoint.parent
+        while outer is not None and not outer.nested:
+            outer = outer.parent
+        for one in self.held:
+            if one.savepoint is savepoint:
+                one.savepoint = outer
 
     def ended(self, _: "Session", transaction: "SessionTransaction") -> None:
         """Drop the jobs still held for a transaction that has ended: it was not committed."""
@@ -99,13 +96,6 @@ class _Transactions:
             if transaction.parent is None or one.savepoint is transaction:
                 one.pending.state = "dropped"
         self.held = [one for one in self.held if one.pending.state == "waiting"]
-
-
-def _around(savepoint: "SessionTransaction") -> "SessionTransaction | None":
-    outer = savepoint.parent
-    while outer is not None and not outer.nested:
-        outer = outer.parent
-    return outer
 
 
 def sync_session(session: SqlSession) -> "Session":
@@ -146,8 +136,10 @@ class CommitSender:
         """
         pending = PendingJob(submission.id, submission.kind, submission.queue, submission.tenant)
         found, here = sync_session(session), (asyncio.get_running_loop(), get_ident())
+        if _KEY not in found.info:
+            found.info[_KEY] = _Transactions(found)
         held = _Held(found.get_nested_transaction(), pending, lambda: self._committed(submission, pending, *here))
-        _Transactions.of(found).held.append(held)
+        found.info[_KEY].held.append(held)
         return pending
 
     async def flush(self, *, timeout_s: float) -> bool:
@@ -185,33 +177,26 @@ class CommitSender:
         task.add_done_callback(self._sending.discard)
 
     async def _send(self, submission: Submission, pending: PendingJob) -> None:
+        """Submit until Redis answers. A duplicate on a later try means that an earlier one was accepted unanswered."""
+        backoff = Backoff()
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                pending.record = await self._accepted(submission, pending)
+                while pending.record is None:
+                    try:
+                        pending.record = (await self._accept(submission)).record
+                    except DuplicateJob:
+                        if backoff.fresh:
+                            raise
+                        pending.record = await self._read(submission.id)
+                    except StoreUnavailable as error:
+                        pending.error = error
+                        await asyncio.sleep(backoff.next_s())
             pending.state, pending.error = "accepted", None
         except asyncio.CancelledError:
             _lose(pending, pending.error or RuntimeError("The client was closed before the job was accepted."))
             raise
         except Exception as error:
             _lose(pending, pending.error or error)
-
-    async def _accepted(self, submission: Submission, pending: PendingJob) -> JobRecord:
-        """Submit until Redis answers. A duplicate on a later try means that an earlier one was accepted unanswered."""
-        backoff = Backoff()
-        while True:
-            try:
-                return await self._accept_once(submission, again=not backoff.fresh)
-            except StoreUnavailable as error:
-                pending.error = error
-                await asyncio.sleep(backoff.next_s())
-
-    async def _accept_once(self, submission: Submission, *, again: bool) -> JobRecord:
-        try:
-            return (await self._accept(submission)).record
-        except DuplicateJob:
-            if not again:
-                raise
-            return await self._read(submission.id)
 
 
 def _lose(pending: PendingJob, error: Exception) -> None:

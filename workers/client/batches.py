@@ -1,19 +1,17 @@
 """Batches: many jobs submitted at once, and followed, cancelled and retried as one."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from arqway.workers.client.ids import new_id
 from arqway.workers.client.queue import JobQueue
-from arqway.workers.client.submission import SubmitOptions, accepted_record, make_submission, refusal_error, strict_json
+from arqway.workers.client.submission import SubmitOptions, accepted_record, new_id, refusal_error
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import (
     ArqwayError,
     BatchNotFound,
     BatchRefused,
-    IdempotencyHeld,
-    IdempotencyMismatch,
     InvalidSubmission,
     JobFinished,
     JobNotFound,
@@ -27,8 +25,6 @@ from arqway.workers.store.lists import BatchRecord, BatchStore
 
 SIZE_MAX = 1_000
 _AT_ONCE = 50
-
-Act = Callable[[str], Coroutine[None, None, bool]]
 
 
 class BatchItem(NamedTuple):
@@ -86,21 +82,25 @@ class Batches:
         prepared = [self._prepare(f"{batch_id}.{n}", batch_id, item) for n, item in enumerate(items)]
         ready = [item for item in prepared if isinstance(item, Submission)]
         if not ready or (atomic and len(ready) < len(items)):
-            raise BatchRefused(errors=[item if isinstance(item, ArqwayError) else None for item in prepared])
+            raise _refused(prepared)
         opening: BatchOpening = {"id": batch_id, "tenant": self._tenant, "atomic": atomic}
         if idempotency:
             opening["idempotency"] = idempotency
         answers = await self._queue.submit_batch(ready, opening)
-        if len(answers) == 1 and (known := _known(answers[0])):
-            return known
-        return _outcome(batch_id, prepared, answers)
+        if len(answers) == 1 and isinstance(replay := answers[0], Replay):
+            return AcceptedBatch(replay.id, [], replay)
+        if len(answers) == 1 and isinstance(held := answers[0], Refusal) and held.reason in {"mismatch", "held"}:
+            raise refusal_error(held, batch_id)
+        answer_of = iter(answers)
+        outcomes = [_outcome(item, next(answer_of)) if isinstance(item, Submission) else item for item in prepared]
+        if not any(isinstance(outcome, JobRecord) for outcome in outcomes):
+            raise _refused(outcomes)
+        return AcceptedBatch(batch_id, [outcome for outcome in outcomes if outcome is not None])
 
     def _prepare(self, job_id: str, batch_id: str, item: BatchItem) -> Submission | ArqwayError:
+        options: SubmitOptions = {**item.options, "job_id": job_id, "batch": batch_id, "tenant": self._tenant}
         try:
-            job = self._queue.registry.find(item.kind)
-            job.read_payload(item.payload_json)
-            options: SubmitOptions = {**item.options, "job_id": job_id, "batch": batch_id, "tenant": self._tenant}
-            return make_submission(job, strict_json(item.payload_json), self._queue.checked(options))
+            return self._queue.prepare(item.kind, item.payload_json, options)
         except ArqwayError as error:
             return error
 
@@ -118,60 +118,41 @@ class Batches:
     async def cancel(self, batch_id: str) -> int:
         """Cancel the unfinished jobs of a batch; return how many were cancelled or asked to stop."""
         await self.read(batch_id)
-        return await self._each(await self._store.job_ids(batch_id), self._cancel)
+        return await act_on_each(await self._store.job_ids(batch_id), partial(self._queue.cancel, tenant=self._tenant))
 
     async def retry_failed(self, batch_id: str) -> int:
         """Resubmit the failed jobs of a batch, each once; return how many were resubmitted."""
         await self.read(batch_id)
-        jobs = await self.jobs(batch_id)
-        return await self._each([job.id for job in jobs if job.state is JobState.FAILED], self._retry)
-
-    async def _each(self, ids: Sequence[str], act: Act) -> int:
-        done = 0
-        for i in range(0, len(ids), _AT_ONCE):
-            done += sum(await asyncio.gather(*map(act, ids[i : i + _AT_ONCE])))
-        return done
-
-    async def _cancel(self, job_id: str) -> bool:
-        try:
-            await self._queue.cancel(job_id, tenant=self._tenant)
-        except (JobFinished, JobNotFound):
-            return False
-        return True
-
-    async def _retry(self, job_id: str) -> bool:
-        try:
-            await self._queue.retry(job_id, tenant=self._tenant)
-        except (JobNotFound, JobRetried, NotUnique):
-            return False
-        return True
+        failed = [job.id for job in await self.jobs(batch_id) if job.state is JobState.FAILED]
+        return await act_on_each(failed, partial(self._queue.retry, tenant=self._tenant))
 
 
-def _known(answer: SubmitAnswer) -> AcceptedBatch | None:
-    """Return the replay for the batch's idempotency key, if there is one. Raises the error of a refused key."""
-    match answer:
-        case Replay():
-            return AcceptedBatch(answer.id, [], answer)
-        case Refusal(reason="mismatch"):
-            raise IdempotencyMismatch
-        case Refusal(reason="held"):
-            raise IdempotencyHeld(retry_after_s=max(1, -(-answer.wait_ms // 1000)))
-    return None
+def _refused(outcomes: Sequence[Submission | ItemOutcome | None]) -> BatchRefused:
+    return BatchRefused(errors=[outcome if isinstance(outcome, ArqwayError) else None for outcome in outcomes])
 
 
-def _outcome(
-    batch_id: str, prepared: Sequence[Submission | ArqwayError], answers: Sequence[SubmitAnswer]
-) -> AcceptedBatch:
-    answer_of = iter(answers)
-    outcomes = [_settled(item, next(answer_of)) if isinstance(item, Submission) else item for item in prepared]
-    if not any(isinstance(outcome, JobRecord) for outcome in outcomes):
-        raise BatchRefused(errors=[outcome if isinstance(outcome, ArqwayError) else None for outcome in outcomes])
-    return AcceptedBatch(batch_id, [outcome for outcome in outcomes if outcome is not None])
-
-
-def _settled(submission: Submission, answer: SubmitAnswer) -> ItemOutcome | None:
+def _outcome(submission: Submission, answer: SubmitAnswer) -> ItemOutcome | None:
     if isinstance(answer, Acceptance):
         return accepted_record(submission, answer)
     if isinstance(answer, Refusal) and answer.reason != "kept out":
         return refusal_error(answer, submission.id)
     return None
+
+
+async def act_on_each(job_ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> int:
+    """Cancel or retry each job, 50 at a time; return for how many that succeeded.
+
+    A job that is gone, or no longer in a state that allows it, is skipped.
+    """
+
+    async def acted(job_id: str) -> bool:
+        try:
+            await act(job_id)
+        except (JobFinished, JobNotFound, JobRetried, NotUnique):
+            return False
+        return True
+
+    done = 0
+    for i in range(0, len(job_ids), _AT_ONCE):
+        done += sum(await asyncio.gather(*map(acted, job_ids[i : i + _AT_ONCE])))
+    return done

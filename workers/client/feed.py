@@ -30,7 +30,7 @@ class Subscription:
         """Whether ``end`` was called."""
         self._waiting: list[FeedEvent] = []
         self._missed = False
-        self._sleeper: asyncio.Future[None] | None = None
+        self._woken = asyncio.Event()
 
     @property
     def idle(self) -> bool:
@@ -39,8 +39,11 @@ class Subscription:
 
     async def next(self, *, timeout_s: float) -> list[FeedEvent] | None:
         """Return the events since the last call; none after ``timeout_s`` or ``end``; None if some were missed."""
-        if self.idle and not self.over:
-            await self._sleep(timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
+        if not self.over:
+            self._woken.clear()
         heard, self._waiting = self._waiting, []
         missed, self._missed = self._missed, False
         return None if missed else heard
@@ -51,31 +54,17 @@ class Subscription:
             self.lose()
             return
         self._waiting.append(event)
-        self._wake()
+        self._woken.set()
 
     def lose(self) -> None:
         """Report to the listener that events were lost."""
         self._waiting, self._missed = [], True
-        self._wake()
+        self._woken.set()
 
     def end(self) -> None:
         """Tell the listener to stop."""
         self.over = True
-        self._wake()
-
-    async def _sleep(self, timeout_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._sleeper = loop.create_future()
-        alarm = loop.call_later(timeout_s, self._wake)
-        try:
-            await self._sleeper
-        finally:
-            alarm.cancel()
-            self._sleeper = None
-
-    def _wake(self) -> None:
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
+        self._woken.set()
 
 
 class EventFeed:
@@ -103,13 +92,18 @@ class EventFeed:
         From here on, no event is lost without the subscription reporting it. Raises StoreUnavailable.
         """
         subscription = Subscription()
-        self._listeners.setdefault(tenant, {}).setdefault(topic, set()).add(subscription)
+        topics = self._listeners.setdefault(tenant, {})
+        topics.setdefault(topic, set()).add(subscription)
         try:
             if tenant not in self._positions:
                 await self._join(tenant)
             yield subscription
         finally:
-            self._leave(tenant, topic, subscription)
+            topics[topic].discard(subscription)
+            if not topics[topic]:
+                del topics[topic]
+            if not topics:
+                del self._listeners[tenant]
 
     def position(self, tenant: str) -> str:
         """Return the last entry up to which the tenant's listeners have received everything."""
@@ -131,14 +125,6 @@ class EventFeed:
             self._interrupting = asyncio.create_task(self._interrupt())
         await waiter
 
-    def _leave(self, tenant: str, topic: str, subscription: Subscription) -> None:
-        topics = self._listeners[tenant]
-        topics[topic].discard(subscription)
-        if not topics[topic]:
-            del topics[topic]
-        if not topics:
-            del self._listeners[tenant]
-
     async def _interrupt(self) -> None:
         """Make the reader notice newcomers. An interrupt may reach the server before the read that it is meant for."""
         try:
@@ -157,21 +143,17 @@ class EventFeed:
                 try:
                     async with self._streams.reader() as self._reader:
                         await self._hand_out(self._reader, backoff)
-                except StoreUnavailable as error:
-                    if backoff.waits == 1:  # a single connection that breaks is replaced at once
-                        logger.warning("Redis is away; listeners to events wait")
-                    await self._pause(backoff, error)
                 except Exception as error:
-                    logger.exception("The event feed met a bug")
-                    await self._pause(backoff, error)
+                    if not isinstance(error, StoreUnavailable):
+                        logger.exception("The event feed met a bug")
+                    elif backoff.waits == 1:  # a single connection that breaks is replaced at once
+                        logger.warning("Redis is away; listeners to events wait")
+                    self._reader = None
+                    self._refuse_newcomers(error)
+                    await asyncio.sleep(backoff.next_s())
         finally:
             self._reading = self._reader = None
             self._positions.clear()
-
-    async def _pause(self, backoff: Backoff, error: Exception) -> None:
-        self._reader = None
-        self._refuse_newcomers(error)
-        await asyncio.sleep(backoff.next_s())
 
     async def _hand_out(self, reader: FeedReader, backoff: Backoff) -> None:
         """Find the ends of all feeds, and read on from there.
@@ -216,10 +198,10 @@ class EventFeed:
         for entry in entries:
             self._positions[tenant] = entry.id
             for number, line in enumerate(entry.lines):
-                heard_by = [found for topic in topics_of(line) if (found := topics.get(topic))]
-                if heard_by:
+                hearing = [one for topic in topics_of(line) for one in topics.get(topic, ())]
+                if hearing:
                     event = FeedEvent(entry.id, number, JobEvent.from_line(line))
-                    for subscription in (one for group in heard_by for one in group):
+                    for subscription in hearing:
                         subscription.put(event)
 
     def _lose(self, tenant: str) -> None:

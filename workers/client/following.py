@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from arqway.workers.client.feed import EventFeed, Subscription
-from arqway.workers.contract import keys
+from arqway.workers.client.queue import possible_id
 from arqway.workers.contract.errors import JobNotFound, StoreUnavailable
 from arqway.workers.contract.events import START, FeedEvent, JobEvent, order_of, topics_of
 from arqway.workers.contract.record import JobRecord
@@ -62,19 +62,16 @@ class JobFollower:
         """Return the news since the last call, waiting up to ``timeout_s``. Raises JobNotFound if the job is gone."""
         heard = await self.news.next(timeout_s=min(timeout_s, _LOOK_AGAIN_S) if self._behind else timeout_s)
         if heard is None or self._behind or any(one.event.ends for one in heard):
-            return await self._look_again()
+            self._behind = True
+            try:
+                return self._take(await self._streams.look(self._job_id, self.last))
+            except StoreUnavailable:
+                return JobNews([])
         last = order_of(self.last)
         fresh = [one.event for one in heard if one.event.order > last and not one.event.submits]
         if fresh:
             self.last = fresh[-1].id
         return JobNews(fresh)
-
-    async def _look_again(self) -> JobNews:
-        self._behind = True
-        try:
-            return self._take(await self._streams.look(self._job_id, self.last))
-        except StoreUnavailable:
-            return JobNews([])
 
     def _take(self, look: JobLook) -> JobNews:
         record = self._found(look)
@@ -180,9 +177,7 @@ async def follow_job(
     feed: EventFeed, streams: Streams, tenant: str, job_id: str, after: str = START
 ) -> AsyncIterator[JobFollower]:
     """Follow a tenant's job from just after one of its events. Raises StoreUnavailable, or JobNotFound for a bad id."""
-    if not keys.is_job_id(job_id):
-        raise JobNotFound(f"There is no job {job_id[:128]}.")
-    async with feed.listen(tenant, job_id) as news:
+    async with feed.listen(tenant, possible_id(job_id)) as news:
         yield JobFollower(streams, news, job_id, tenant, after)
 
 

@@ -1,40 +1,35 @@
 """``JobQueue``: submit a job, read it, wait for it, cancel it, retry it."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from time import time
-from typing import overload
+from typing import Any, overload
 
 from typing_extensions import Unpack
 
 from arqway.workers.client.after_commit import CommitSender, PendingJob, SqlSession
 from arqway.workers.client.feed import EventFeed
-from arqway.workers.client.ids import fresh_ids
-from arqway.workers.client.ids import new_id as fresh_id
 from arqway.workers.client.submission import (
     Accepted,
     SubmitOptions,
     accepted_record,
-    cancel_error,
-    checked_callback,
     delay_ms,
     make_submission,
-    moment_ms,
+    new_id,
     refusal_error,
     retry_error,
     strict_json,
 )
 from arqway.workers.contract import keys
-from arqway.workers.contract.errors import (
-    JobNotFound,
-    WaitTimeout,
-)
+from arqway.workers.contract.errors import ConfigurationError, JobNotFound, WaitTimeout
 from arqway.workers.contract.record import JobRecord
-from arqway.workers.definition import JobDefinition, PayloadT, ResultT
+from arqway.workers.definition import JobDefinition, PayloadT
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings
 from arqway.workers.store.batcher import Batcher
+from arqway.workers.store.connection import open_redis
 from arqway.workers.store.events import Streams
 from arqway.workers.store.jobs import Acceptance, BatchOpening, JobStore, Refusal, Submission, SubmitAnswer
 
@@ -68,13 +63,13 @@ class JobQueue:
 
     @overload
     async def submit(
-        self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[SubmitOptions]
+        self, job: JobDefinition[PayloadT, Any], payload: PayloadT, **options: Unpack[SubmitOptions]
     ) -> JobRecord: ...
 
     @overload
     async def submit(
         self,
-        job: JobDefinition[PayloadT, ResultT],
+        job: JobDefinition[PayloadT, Any],
         payload: PayloadT,
         *,
         after_commit: SqlSession,
@@ -83,7 +78,7 @@ class JobQueue:
 
     async def submit(
         self,
-        job: JobDefinition[PayloadT, ResultT],
+        job: JobDefinition[PayloadT, Any],
         payload: PayloadT,
         *,
         after_commit: SqlSession | None = None,
@@ -110,7 +105,7 @@ class JobQueue:
             InvalidSubmission: Another option is invalid.
             StoreUnavailable: Redis is away. The job may or may not have been accepted.
         """
-        submission = make_submission(job, job.write_payload(payload), self.checked(options))
+        submission = make_submission(job, job.write_payload(payload), options, self._settings)
         if after_commit is not None:
             return self.commits.hold(submission, after_commit)
         return (await self._accept(submission)).record
@@ -121,7 +116,7 @@ class JobQueue:
 
     async def submit_many(
         self,
-        job: JobDefinition[PayloadT, ResultT],
+        job: JobDefinition[PayloadT, Any],
         payloads: Iterable[PayloadT],
         *,
         delay: timedelta | None = None,
@@ -137,17 +132,11 @@ class JobQueue:
             InvalidSubmission: The delay or the start time is invalid.
             StoreUnavailable: Redis is away. The jobs of the last chunk may or may not have been accepted.
         """
-        now_ms, run_at_ms, wait_ms = int(time() * 1000), moment_ms("run_at", run_at), delay_ms(delay)
-        envelopes = [job.write_envelope(job.write_payload(payload), now_ms) for payload in payloads]
-        tries = job.retry.max_attempts
-        ids = fresh_ids(len(envelopes))
-        jobs = [
-            Submission(job_id, job.kind, job.queue, envelope, tries, run_at_ms, wait_ms)
-            for job_id, envelope in zip(ids, envelopes, strict=True)
-        ]
+        options: SubmitOptions = {"delay": delay, "run_at": run_at}
+        jobs = [make_submission(job, job.write_payload(payload), options, self._settings) for payload in payloads]
         for i in range(0, len(jobs), _PORTION):
             await self._store.submit(jobs[i : i + _PORTION])
-        return ids
+        return [submission.id for submission in jobs]
 
     async def submit_json(self, kind: str, payload_json: bytes, **options: Unpack[SubmitOptions]) -> Accepted:
         """Accept a job, given the name of its kind and its payload as JSON.
@@ -157,17 +146,17 @@ class JobQueue:
             IdempotencyMismatch: The idempotency key was used before with another fingerprint.
             IdempotencyHeld: The first request with this key has no answer yet. Otherwise as for ``submit``.
         """
+        return await self._accept(self.prepare(kind, payload_json, options))
+
+    def prepare(self, kind: str, payload_json: bytes, options: SubmitOptions) -> Submission:
+        """Return a submission without sending it. Raises UnknownKind, InvalidPayload or InvalidSubmission."""
         job = self.registry.find(kind)
         job.read_payload(payload_json)
-        return await self._accept(make_submission(job, strict_json(payload_json), self.checked(options)))
+        return make_submission(job, strict_json(payload_json), options, self._settings)
 
     async def submit_batch(self, jobs: Sequence[Submission], opening: BatchOpening) -> list[SubmitAnswer]:
         """Accept the jobs of a batch in one script; ``workers.client.Batches`` prepares them."""
         return await self._store.submit(jobs, opening)
-
-    def checked(self, options: SubmitOptions) -> SubmitOptions:
-        """Return the options unchanged. Raises InvalidSubmission for a callback that the settings do not allow."""
-        return checked_callback(options, self._settings)
 
     async def keep_answer(self, idempotency_key: str, made_id: str, answer: bytes) -> None:
         """Store the answer to a request with an idempotency key, to be replayed when the request is repeated."""
@@ -184,16 +173,14 @@ class JobQueue:
 
     async def read(self, job_id: str, *, tenant: str | None = None) -> JobRecord:
         """Return the job's record. Raises JobNotFound, also if ``tenant`` is given and the job is another tenant's."""
-        record = await self._reads(_possible(job_id))
+        record = await self._reads(possible_id(job_id))
         if record is None or tenant not in {None, record.tenant}:
             raise JobNotFound(f"There is no job {job_id}.")
         return record
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """Return the records of the jobs that exist, in one round trip."""
-        if not job_ids:
-            return []
-        return [record for record in await self._store.read_many(job_ids) if record is not None]
+        return [record for record in await self._store.read_many(job_ids) if record is not None] if job_ids else []
 
     async def wait(self, job_id: str, *, timeout_s: float, tenant: str | None = None) -> JobRecord:
         """Return the record once the job has finished. Follows the job's events instead of polling.
@@ -240,14 +227,14 @@ class JobQueue:
             JobNotFound: There is no such job, or it is another tenant's.
         """
         answer = await self._store.cancel(
-            _possible(job_id),
+            possible_id(job_id),
             tenant=tenant,
             version=version,
             retention_ms=int(self._settings.retention_s * 1000),
             keep_result_ms=int(self._settings.keep_result_s * 1000),
         )
         if answer.record is None:
-            raise cancel_error(answer, job_id)
+            raise refusal_error(answer, job_id)
         return answer.record
 
     async def retry(
@@ -278,7 +265,7 @@ class JobQueue:
             job.read_payload(payload_json)
             written = job.write_envelope(strict_json(payload_json), int(time() * 1000))
         answer = await self._store.retry(
-            _possible(job_id), fresh_id(), tenant=tenant, version=version, written=written, delay_ms=delay_ms(delay)
+            possible_id(job_id), new_id(), tenant=tenant, version=version, written=written, delay_ms=delay_ms(delay)
         )
         if answer.record is None:
             raise retry_error(answer, job_id)
@@ -289,7 +276,23 @@ class JobQueue:
         await self._store.ping()
 
 
-def _possible(job_id: str) -> str:
+@asynccontextmanager
+async def open_queue(settings: Settings, registry: Registry) -> AsyncIterator[JobQueue]:
+    """Open a ``JobQueue`` on ``settings.redis_url``. It connects on first use and is closed on exit."""
+    if settings.redis_url is None:
+        raise ConfigurationError("REDIS_URL is not set, and no embedded server was started")
+    async with aclosing(open_redis(settings.redis_url.get_secret_value())) as redis:
+        store = JobStore(redis)
+        async with store.lanes():
+            queue = JobQueue(store, registry, settings)
+            try:
+                yield queue
+            finally:
+                await queue.commits.close()
+                await queue.feed.close()
+
+
+def possible_id(job_id: str) -> str:
     """Return ``job_id`` if it is well formed. Raises JobNotFound."""
     if not keys.is_job_id(job_id):
         raise JobNotFound(f"There is no job {job_id[:128]}.")

@@ -1,15 +1,19 @@
-"""The state of the queues: what waits, since when, throughput, and who serves them. Figures are up to a second old."""
+"""The state of the queues: what waits, since when and why, throughput, and who serves them.
+
+Figures are up to a second old.
+"""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from time import monotonic
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from arqway.workers.background import end
 from arqway.workers.client.queue import JobQueue
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import QueueFull, StoreUnavailable
 from arqway.workers.contract.record import JobRecord
+from arqway.workers.contract.states import JobState
 from arqway.workers.contract.view import retry_after_s
 from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.store.queues import QueueFigures, QueueStore
@@ -36,13 +40,12 @@ class QueueStatus(NamedTuple):
     @property
     def in_rate(self) -> float:
         """Jobs submitted per second, over the last four to five minutes."""
-        return self.figures.submitted / self._window_s
+        return self._per_second(self.figures.submitted)
 
     @property
     def out_rate(self) -> float:
         """Jobs that reached a final state per second, over the same period."""
-        ended = self.figures.succeeded + self.figures.failed + self.figures.cancelled
-        return ended / self._window_s
+        return self._per_second(self.figures.succeeded + self.figures.failed + self.figures.cancelled)
 
     @property
     def drain_s(self) -> float | None:
@@ -51,9 +54,8 @@ class QueueStatus(NamedTuple):
             return 0.0
         return self.figures.due / self.out_rate if self.out_rate > 0 and self.figures.paused_ms is None else None
 
-    @property
-    def _window_s(self) -> float:
-        return _MINUTES * 60 + self.now_ms % 60_000 / 1000
+    def _per_second(self, count: int) -> float:
+        return count / (_MINUTES * 60 + self.now_ms % 60_000 / 1000)
 
 
 class Queues:
@@ -108,22 +110,22 @@ class Queues:
         if self._max_due is None and self._max_age_s is None:
             return
         self._refresh()
-        view = self._views.get(name)
-        if view is None:
+        if (view := self._views.get(name)) is None:
             return
-        if self._max_due is not None and view.figures.due >= self._max_due:
-            raise QueueFull(f"{view.figures.due} jobs wait in this queue.", retry_after_s=self._until_room(view))
-        if self._max_age_s is not None and view.age_ms > self._max_age_s * 1000:
-            raise QueueFull("Jobs wait for too long in this queue already.", retry_after_s=self._until_room(view))
+        due = view.figures.due
+        if self._max_due is not None and due >= self._max_due:
+            message = f"{due} jobs wait in this queue."
+        elif self._max_age_s is not None and view.age_ms > self._max_age_s * 1000:
+            message = "Jobs have been waiting for too long in this queue."
+        else:
+            return
+        too_many = due - self._max_due + 1 if self._max_due else due
+        until_room_s = min(max(1, round(too_many / view.out_rate)), 3600) if view.out_rate > 0 else _WAIT_S
+        raise QueueFull(message, retry_after_s=until_room_s)
 
     async def close(self) -> None:
         """Stop reading figures in the background."""
         await end([self._reading] if self._reading else [])
-
-    def _until_room(self, view: QueueStatus) -> int:
-        """Return in how many seconds there will be room, if jobs end at the recent rate."""
-        too_many = view.figures.due - (self._max_due or 0) + 1 if self._max_due else view.figures.due
-        return min(max(1, round(too_many / view.out_rate)), 3600) if view.out_rate > 0 else _WAIT_S
 
     def _refresh(self) -> None:
         """Refresh figures that are older than a second, in the background."""
@@ -140,9 +142,10 @@ class Queues:
 
     async def _read(self) -> None:
         workers = await self._fleet.read()
-        paused = await self._store.paused()
-        names = _names(self._queue, workers, paused)
-        now_ms, figures = await self._store.figures(names, minutes=_MINUTES)
+        names = {keys.DEFAULT_QUEUE, *await self._store.paused()}
+        names.update(*(worker.queues for worker in workers))
+        names.update(*((job.queue, *job.other_queues) for job in self._queue.registry.values()))
+        now_ms, figures = await self._store.figures(sorted(names), minutes=_MINUTES)
         self._run_times = await self._store.run_times()
         self._views = {
             one.name: QueueStatus(one, now_ms, sum(one.name in worker.queues for worker in workers)) for one in figures
@@ -151,7 +154,52 @@ class Queues:
         self._skew_ms = now_ms - self._read_at_s * 1000
 
 
-def _names(queue: JobQueue, workers: Iterable[WorkerRecord], paused: Iterable[str]) -> Sequence[str]:
-    served = {name for worker in workers for name in worker.queues}
-    defined = {name for job in queue.registry.values() for name in (job.queue, *job.other_queues)}
-    return sorted({keys.DEFAULT_QUEUE} | served | defined | set(paused))
+class Reason(NamedTuple):
+    """One reason why a job is waiting."""
+
+    code: Literal["scheduled", "retrying", "queue_paused", "no_worker", "unknown_kind", "workers_busy", "backlog"]
+    message: str
+    until_ms: int | None = None
+    """When it will be over, if known."""
+    position: int | None = None
+    """``backlog``: how many jobs of the queue are due before it."""
+    estimate_s: float | None = None
+    """``backlog``: how many seconds they will take, if jobs end at the recent rate."""
+
+
+_NOT_DUE = {
+    JobState.SCHEDULED: Reason("scheduled", "It was submitted for a later time."),
+    JobState.RETRYING: Reason("retrying", "An attempt failed, and the next one is due later."),
+}
+
+
+async def reasons_for(record: JobRecord, queues: Queues) -> list[Reason]:
+    """Return why a job is waiting, the most certain reason first; empty if it is running or has ended."""
+    if record.finished or record.state is JobState.RUNNING:
+        return []
+    view = next((status for status in await queues.all() if status.figures.name == record.queue), None)
+    # A job whose time has come keeps its state until it is claimed.
+    due = record.state is JobState.QUEUED or (view is not None and record.due_ms <= view.now_ms)
+    found = [] if due else [_NOT_DUE[record.state]._replace(until_ms=record.due_ms)]
+    paused = view is not None and view.figures.paused_ms is not None
+    if paused:
+        found.append(Reason("queue_paused", f"The queue {record.queue} is paused."))
+    if lacking := _lacking_workers(record, await queues.workers(), due=due):
+        found.append(lacking)
+    if due and (position := await queues.position(record)) is not None:
+        rate = view.out_rate if view and not paused else 0
+        estimate_s = position / rate if rate > 0 else None
+        found.append(Reason("backlog", f"{position} jobs of the queue are due before it.", None, position, estimate_s))
+    return found
+
+
+def _lacking_workers(record: JobRecord, workers: Iterable[WorkerRecord], *, due: bool) -> Reason | None:
+    serving = [worker for worker in workers if record.queue in worker.queues]
+    knowing = [worker for worker in serving if record.kind in worker.kinds]
+    if not serving:
+        return Reason("no_worker", f"No worker serves the queue {record.queue}.")
+    if not knowing:
+        return Reason("unknown_kind", f"No worker of this queue knows the kind {record.kind}.")
+    if due and all(worker.running >= worker.max_jobs for worker in knowing):
+        return Reason("workers_busy", "All slots of the workers that could run it were taken at their last heartbeats.")
+    return None

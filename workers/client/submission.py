@@ -1,31 +1,17 @@
-"""The options of a job, and how it becomes a submission."""
+"""The options of a job, how it becomes a submission, and what the store's refusals mean."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from secrets import token_bytes
 from time import time
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from arqway.workers.client.ids import new_id
-from arqway.workers.contract import keys
+from arqway.workers.contract import errors, keys
 from arqway.workers.contract.callback import check_callback_url
-from arqway.workers.contract.errors import (
-    ArqwayError,
-    CallbacksOff,
-    DuplicateJob,
-    IdempotencyHeld,
-    IdempotencyMismatch,
-    InvalidPayload,
-    InvalidSubmission,
-    JobChanged,
-    JobFinished,
-    JobNotFinished,
-    JobNotFound,
-    JobRetried,
-    NotUnique,
-    QueueNotAllowed,
-)
+from arqway.workers.contract.errors import InvalidSubmission
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 from arqway.workers.definition import JobDefinition, JobOptions
@@ -46,6 +32,10 @@ _ID_CHARS_WITH_CALLBACK = 110
 """The webhook delivery of such a job is itself a job, with a longer id."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER_MS = 100 * 365 * 86_400_000
+_ID_BYTES, _IDS_AT_ONCE = 16, 256
+
+_unused_ids: list[str] = []
+os.register_at_fork(after_in_child=_unused_ids.clear)  # or parent and child would hand out the same ids
 
 
 class SubmitOptions(JobOptions, total=False):
@@ -67,37 +57,119 @@ class Accepted(NamedTuple):
     replay: Replay | None = None
 
 
-def checked_callback(options: SubmitOptions, settings: Settings) -> SubmitOptions:
-    """Return the options unchanged. Raises InvalidSubmission for a callback that the settings do not allow."""
-    if (url := options.get("callback_url")) is not None:
-        if not settings.webhook_secrets:
-            raise CallbacksOff
-        check_callback_url(url, settings.webhook_allow)
-        if len(options.get("job_id") or "") > _ID_CHARS_WITH_CALLBACK:
-            raise InvalidSubmission(
-                f"The id of a job with a callback has {_ID_CHARS_WITH_CALLBACK} characters at most."
-            )
-    return options
+def new_id() -> str:
+    """Return an id that was never used before: 128 random bits as 32 hexadecimal digits.
+
+    Random bytes for many ids are requested at a time: each request to the system takes half as long as a submission.
+    """
+    try:
+        return _unused_ids.pop()
+    except IndexError:
+        digits = token_bytes(_ID_BYTES * _IDS_AT_ONCE).hex()
+        first, *others = (digits[i : i + 2 * _ID_BYTES] for i in range(0, len(digits), 2 * _ID_BYTES))
+        _unused_ids.extend(others)
+        return first
 
 
-def make_submission(job: JobDefinition[Any, Any], payload_json: bytes, options: SubmitOptions) -> Submission:
-    """Return the submission for the store. Raises InvalidSubmission."""
+def make_submission(
+    job: JobDefinition[Any, Any], payload_json: bytes, options: SubmitOptions, settings: Settings
+) -> Submission:
+    """Return the submission of an already validated payload. Raises InvalidSubmission for an invalid option."""
     now_ms = int(time() * 1000)
-    envelope = job.write_envelope(payload_json, now_ms)
-    tries = job.retry.max_attempts
     if not options:
-        return Submission(new_id(), job.kind, job.queue, envelope, tries)
+        envelope = job.write_envelope(payload_json, now_ms)
+        return Submission(new_id(), job.kind, job.queue, envelope, job.retry.max_attempts)
+    if (job_id := options.get("job_id")) is None:
+        job_id = new_id()
+    elif not keys.is_job_id(job_id):
+        raise InvalidSubmission("A job id is 1 to 128 characters of A-Z a-z 0-9 _ . : ~ -")
+    if (queue := options.get("queue")) is None:
+        queue = job.queue
+    elif queue != job.queue and queue not in job.other_queues:
+        allowed = ", ".join((job.queue, *job.other_queues))
+        raise errors.QueueNotAllowed(f"Jobs of the kind {job.kind} go to: {allowed}.")
+    if (tenant := options.get("tenant")) is None:
+        tenant = keys.DEFAULT_TENANT
+    elif not keys.is_tenant_name(tenant):
+        raise InvalidSubmission("A tenant is named by 1 to 63 of a-z 0-9 _ -")
+    run_at_ms, wait_ms = moment_ms("run_at", options.get("run_at")), delay_ms(options.get("delay"))
+    extras = _extras(options, run_at_ms or now_ms + wait_ms, settings)
+    envelope = job.write_envelope(payload_json, now_ms)
     return Submission(
-        id=_checked_id(options.get("job_id")),
-        kind=job.kind,
-        queue=_checked_queue(job, options.get("queue")),
-        envelope=envelope,
-        max_attempts=tries,
-        run_at_ms=moment_ms("run_at", options.get("run_at")),
-        delay_ms=delay_ms(options.get("delay")),
-        tenant=_checked_tenant(options.get("tenant")),
-        extras=_extras(options, now_ms) or None,
+        job_id, job.kind, queue, envelope, job.retry.max_attempts, run_at_ms, wait_ms, tenant, extras or None
     )
+
+
+def _extras(options: SubmitOptions, due_ms: int, settings: Settings) -> Extras:
+    extras: Extras = {}
+    if batch := options.get("batch"):
+        extras["batch"] = batch
+    if tags := options.get("tags"):
+        extras["tags"] = _checked_tags(tags)
+    if (unique_key := options.get("unique_key")) is not None:
+        extras["unique_key"] = _word("unique_key", unique_key)
+    if (deadline := options.get("deadline")) is not None:
+        extras["deadline_ms"] = moment_ms("deadline", deadline)
+        if extras["deadline_ms"] <= due_ms:
+            raise InvalidSubmission("The deadline is not later than the job's start.")
+    if (url := options.get("callback_url")) is not None:
+        _check_callback(url, options.get("job_id") or "", settings)
+        extras["callback_url"] = url
+    if idempotency := options.get("idempotency"):
+        extras["idempotency"] = idempotency
+    return extras
+
+
+def _checked_tags(tags: Sequence[str]) -> list[str]:
+    if len(tags) > TAGS_MAX:
+        raise InvalidSubmission(f"A job has up to {TAGS_MAX} tags.")
+    return list(dict.fromkeys(_word("A tag", tag) for tag in tags))
+
+
+def _check_callback(url: str, job_id: str, settings: Settings) -> None:
+    if not settings.webhook_secrets:
+        raise errors.CallbacksOff
+    check_callback_url(url, settings.webhook_allow)
+    if len(job_id) > _ID_CHARS_WITH_CALLBACK:
+        raise InvalidSubmission(f"The id of a job with a callback has {_ID_CHARS_WITH_CALLBACK} characters at most.")
+
+
+def _word(name: str, word: str) -> str:
+    if not keys.is_word(word):
+        raise InvalidSubmission(f"{name} is 1 to 128 of A-Z a-z 0-9 _ . : / @ + ~ -, a letter or digit first.")
+    return word
+
+
+def delay_ms(delay: timedelta | None) -> int:
+    """Return a delay in milliseconds; 0 for None. Raises InvalidSubmission."""
+    if delay is None:
+        return 0
+    milliseconds = delay // timedelta(milliseconds=1)
+    if not 0 <= milliseconds <= _FOREVER_MS:
+        raise InvalidSubmission("A delay is between 0 and 100 years.")
+    return milliseconds
+
+
+def moment_ms(name: str, moment: datetime | None) -> int:
+    """Return a moment as Unix milliseconds; 0 for None. Raises InvalidSubmission."""
+    if moment is None:
+        return 0
+    if moment.tzinfo is None:
+        raise InvalidSubmission(f"{name} needs a time zone.")
+    return max(1, (moment - _EPOCH) // timedelta(milliseconds=1))  # exact, unlike timestamp()
+
+
+def strict_json(payload_json: bytes) -> bytes:
+    """Return the JSON unchanged. Raises InvalidPayload for NaN and Infinity.
+
+    Pydantic reads them, but they are not JSON, and other readers of the envelope would fail.
+    """
+    if b"NaN" in payload_json or b"Infinity" in payload_json:
+        try:
+            from_json(payload_json, allow_inf_nan=False)
+        except ValueError:
+            raise errors.InvalidPayload("NaN and Infinity are not JSON.") from None
+    return payload_json
 
 
 def accepted_record(submission: Submission, accepted: Acceptance) -> JobRecord:
@@ -121,128 +193,33 @@ def accepted_record(submission: Submission, accepted: Acceptance) -> JobRecord:
     )
 
 
-def strict_json(payload_json: bytes) -> bytes:
-    """Return the JSON unchanged. Raises InvalidPayload for NaN and Infinity.
-
-    Pydantic reads them, but they are not JSON, and other readers of the envelope would fail.
-    """
-    if b"NaN" in payload_json or b"Infinity" in payload_json:
-        try:
-            from_json(payload_json, allow_inf_nan=False)
-        except ValueError:
-            raise InvalidPayload("NaN and Infinity are not JSON.") from None
-    return payload_json
-
-
-def refusal_error(refusal: Refusal, job_id: str) -> ArqwayError:
-    """Return the error that explains why a job was not accepted."""
-    match refusal.reason:
-        case "unique":
-            return NotUnique(job_id=refusal.job_id)
-        case "mismatch":
-            return IdempotencyMismatch()
-        case "held":
-            return IdempotencyHeld(retry_after_s=max(1, -(-refusal.wait_ms // 1000)))
-    return DuplicateJob(f"A job with the id {job_id} exists already.")
+def refusal_error(answer: Refusal | CancelAnswer, job_id: str) -> errors.ArqwayError:
+    """Return the error that explains why a job was not accepted or not cancelled."""
+    match answer:
+        case Refusal(reason="mismatch"):
+            return errors.IdempotencyMismatch()
+        case Refusal(reason="held"):
+            return errors.IdempotencyHeld(retry_after_s=max(1, -(-answer.wait_ms // 1000)))
+        case Refusal(reason="unique"):
+            return errors.NotUnique(job_id=answer.job_id)
+        case Refusal():
+            return errors.DuplicateJob(f"A job with the id {job_id} exists already.")
+        case CancelAnswer(reason="finished"):
+            return errors.JobFinished(f"Job {job_id} has finished already.")
+        case CancelAnswer(reason="changed"):
+            return errors.JobChanged()
+    return errors.JobNotFound(f"There is no job {job_id}.")
 
 
-def cancel_error(answer: CancelAnswer, job_id: str) -> ArqwayError:
-    """Return the error that explains why a job was not cancelled."""
-    match answer.reason:
-        case "finished":
-            return JobFinished(f"Job {job_id} has finished already.")
-        case "changed":
-            return JobChanged()
-    return JobNotFound(f"There is no job {job_id}.")
-
-
-def retry_error(answer: RetryAnswer, job_id: str) -> ArqwayError:
-    """Return the error that explains why a finished job was not resubmitted."""
+def retry_error(answer: RetryAnswer, job_id: str) -> errors.ArqwayError:
+    """Return the error that explains why a job was not retried."""
     match answer.reason:
         case "live":
-            return JobNotFinished(f"Job {job_id} has not finished yet.")
+            return errors.JobNotFinished(f"Job {job_id} has not finished yet.")
         case "changed":
-            return JobChanged()
+            return errors.JobChanged()
         case "retried" | "duplicate":
-            return JobRetried(job_id=answer.job_id)
+            return errors.JobRetried(job_id=answer.job_id)
         case "unique":
-            return NotUnique(job_id=answer.job_id)
-    return JobNotFound(f"There is no job {job_id}, or what it was given is gone.")
-
-
-def delay_ms(delay: timedelta | None) -> int:
-    """Return a delay in milliseconds. Raises InvalidSubmission."""
-    milliseconds = 0 if delay is None else delay // timedelta(milliseconds=1)
-    if not 0 <= milliseconds <= _FOREVER_MS:
-        raise InvalidSubmission("A delay is between 0 and 100 years.")
-    return milliseconds
-
-
-def moment_ms(name: str, moment: datetime | None) -> int:
-    """Return a moment as Unix milliseconds; 0 for None. Raises InvalidSubmission."""
-    if moment is None:
-        return 0
-    if moment.tzinfo is None:
-        raise InvalidSubmission(f"{name} needs a time zone.")
-    return max(1, (moment - _EPOCH) // timedelta(milliseconds=1))  # exact, unlike timestamp()
-
-
-def _checked_id(job_id: str | None) -> str:
-    if job_id is None:
-        return new_id()
-    if not keys.is_job_id(job_id):
-        raise InvalidSubmission("A job id is 1 to 128 characters of A-Z a-z 0-9 _ . : ~ -")
-    return job_id
-
-
-def _checked_queue(job: JobDefinition[Any, Any], queue: str | None) -> str:
-    if queue is None or queue == job.queue:
-        return job.queue
-    if queue not in job.other_queues:
-        raise QueueNotAllowed(f"Jobs of the kind {job.kind} go to: {', '.join((job.queue, *job.other_queues))}.")
-    return queue
-
-
-def _checked_tenant(tenant: str | None) -> str:
-    if tenant is None:
-        return keys.DEFAULT_TENANT
-    if not keys.is_tenant_name(tenant):
-        raise InvalidSubmission("A tenant is named by 1 to 63 of a-z 0-9 _ -")
-    return tenant
-
-
-def _extras(options: SubmitOptions, now_ms: int) -> Extras:
-    extras: Extras = {}
-    if batch := options.get("batch"):
-        extras["batch"] = batch
-    if tags := options.get("tags"):
-        extras["tags"] = _checked_tags(tags)
-    if (unique_key := options.get("unique_key")) is not None:
-        extras["unique_key"] = _checked_word("unique_key", unique_key)
-    if (deadline := options.get("deadline")) is not None:
-        extras["deadline_ms"] = _checked_deadline(deadline, options, now_ms)
-    if (callback_url := options.get("callback_url")) is not None:
-        extras["callback_url"] = callback_url
-    if idempotency := options.get("idempotency"):
-        extras["idempotency"] = idempotency
-    return extras
-
-
-def _checked_tags(tags: Sequence[str]) -> list[str]:
-    if len(tags) > TAGS_MAX:
-        raise InvalidSubmission(f"A job has up to {TAGS_MAX} tags.")
-    return list(dict.fromkeys(_checked_word("A tag", tag) for tag in tags))
-
-
-def _checked_word(name: str, word: str) -> str:
-    if not keys.is_word(word):
-        raise InvalidSubmission(f"{name} is 1 to 128 of A-Z a-z 0-9 _ . : / @ + ~ -, a letter or digit first.")
-    return word
-
-
-def _checked_deadline(deadline: datetime, options: SubmitOptions, now_ms: int) -> int:
-    deadline_ms = moment_ms("deadline", deadline)
-    due_ms = moment_ms("run_at", options.get("run_at")) or now_ms + delay_ms(options.get("delay"))
-    if deadline_ms <= due_ms:
-        raise InvalidSubmission("The deadline is not later than the job's start.")
-    return deadline_ms
+            return errors.NotUnique(job_id=answer.job_id)
+    return errors.JobNotFound(f"There is no job {job_id}, or its payload is no longer kept.")

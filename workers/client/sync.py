@@ -11,18 +11,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from functools import wraps
 from threading import RLock, Thread, current_thread
-from types import TracebackType
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from typing_extensions import Unpack
 
 from arqway.workers.background import end
 from arqway.workers.client.after_commit import PendingJob, SqlSession, sync_session
-from arqway.workers.client.opening import open_queue
-from arqway.workers.client.queue import JobQueue
+from arqway.workers.client.queue import JobQueue, open_queue
 from arqway.workers.client.submission import SubmitOptions
 from arqway.workers.contract.record import JobRecord
-from arqway.workers.definition import JobDefinition, PayloadT, ResultT
+from arqway.workers.definition import JobDefinition, PayloadT
 from arqway.workers.registry import Registry
 from arqway.workers.settings import Settings, read_settings
 
@@ -32,65 +30,55 @@ T = TypeVar("T")
 _CLOSED = "This SyncJobQueue is closed."
 
 
-class _Running(NamedTuple):
-    """What lives on the background thread's event loop."""
-
-    queue: JobQueue
-    loop: asyncio.AbstractEventLoop
-    stop: asyncio.Event
-    calls: set[asyncio.Task[Any]]
-
-
 class _Background:
     """A thread whose event loop runs one asynchronous client. It holds no reference to its ``SyncJobQueue``."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
-        opened: Future[_Running] = Future()
+        self._calls: set[asyncio.Task[Any]] = set()
+        opened: Future[JobQueue] = Future()
         # A daemon thread, so that a program which forgets `close` still exits.
         self._thread = Thread(
-            target=lambda: asyncio.run(_serve(settings, registry, opened)), name="arqway-client", daemon=True
+            target=lambda: asyncio.run(self._serve(settings, registry, opened)), name="arqway-client", daemon=True
         )
         self._thread.start()
-        self._opened = opened.result()
+        self._queue = opened.result()
+
+    async def _serve(self, settings: Settings, registry: Registry, opened: "Future[JobQueue]") -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with open_queue(settings, registry) as queue:
+                opened.set_result(queue)
+                await self._stop.wait()
+                await end(self._calls)
+        except BaseException as error:
+            if opened.done():
+                raise
+            opened.set_exception(error)  # raised in the caller, not in this thread
 
     def start(self, call: Callable[[JobQueue], Awaitable[T]]) -> "Future[T]":
         if current_thread() is self._thread:
             raise RuntimeError("A SyncJobQueue cannot be used by what it calls, such as a payload's validator.")
-        return asyncio.run_coroutine_threadsafe(_tracked(call, self._opened), self._opened.loop)
+        return asyncio.run_coroutine_threadsafe(self._run(call), self._loop)
+
+    async def _run(self, call: Callable[[JobQueue], Awaitable[T]]) -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._calls.add(task)
+        try:
+            return await call(self._queue)
+        finally:
+            self._calls.discard(task)
 
     def stop(self) -> None:
         """Cancel the calls in progress, and close the client soon. Calls made earlier are seen, later ones are not."""
-        self._opened.loop.call_soon_threadsafe(self._opened.stop.set)
+        self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> None:
         if current_thread() is not self._thread:
             self._thread.join()
 
 
-async def _serve(settings: Settings, registry: Registry, opened: "Future[_Running]") -> None:
-    try:
-        async with open_queue(settings, registry) as queue:
-            this = _Running(queue, asyncio.get_running_loop(), asyncio.Event(), set())
-            opened.set_result(this)
-            await this.stop.wait()
-            await end(this.calls)
-    except BaseException as error:
-        if opened.done():
-            raise
-        opened.set_exception(error)  # raised in the caller, not in this thread
-
-
-async def _tracked(call: Callable[[JobQueue], Awaitable[T]], opened: _Running) -> T:
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in a task
-    opened.calls.add(task)
-    try:
-        return await call(opened.queue)
-    finally:
-        opened.calls.discard(task)
-
-
-def _waiting(
+def _blocking(
     method: Callable[Concatenate[JobQueue, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate["SyncJobQueue", P], T]:
     """Return ``method`` of ``JobQueue`` as a method of ``SyncJobQueue`` that blocks until it is done."""
@@ -134,20 +122,18 @@ class SyncJobQueue:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @overload
     def submit(
-        self, job: JobDefinition[PayloadT, ResultT], payload: PayloadT, **options: Unpack[SubmitOptions]
+        self, job: JobDefinition[PayloadT, Any], payload: PayloadT, **options: Unpack[SubmitOptions]
     ) -> JobRecord: ...
 
     @overload
     def submit(
         self,
-        job: JobDefinition[PayloadT, ResultT],
+        job: JobDefinition[PayloadT, Any],
         payload: PayloadT,
         *,
         after_commit: SqlSession,
@@ -156,7 +142,7 @@ class SyncJobQueue:
 
     def submit(
         self,
-        job: JobDefinition[PayloadT, ResultT],
+        job: JobDefinition[PayloadT, Any],
         payload: PayloadT,
         *,
         after_commit: SqlSession | None = None,
@@ -168,15 +154,15 @@ class SyncJobQueue:
         session = sync_session(after_commit)  # here, since a scoped session belongs to this thread
         return self.run(lambda queue: queue.submit(job, payload, after_commit=session, **options))
 
-    submit_many = _waiting(JobQueue.submit_many)
-    submit_json = _waiting(JobQueue.submit_json)
-    flush = _waiting(JobQueue.flush)
-    read = _waiting(JobQueue.read)
-    read_many = _waiting(JobQueue.read_many)
-    wait = _waiting(JobQueue.wait)
-    cancel = _waiting(JobQueue.cancel)
-    retry = _waiting(JobQueue.retry)
-    ping = _waiting(JobQueue.ping)
+    submit_many = _blocking(JobQueue.submit_many)
+    submit_json = _blocking(JobQueue.submit_json)
+    flush = _blocking(JobQueue.flush)
+    read = _blocking(JobQueue.read)
+    read_many = _blocking(JobQueue.read_many)
+    wait = _blocking(JobQueue.wait)
+    cancel = _blocking(JobQueue.cancel)
+    retry = _blocking(JobQueue.retry)
+    ping = _blocking(JobQueue.ping)
 
     def run(self, call: Callable[[JobQueue], Awaitable[T]]) -> T:
         """Run any call on the asynchronous client: ``jobs.run(lambda queue: Queues(queue).all())``.

@@ -7,7 +7,7 @@ taken from the environment. Certificates are checked against ``SSL_CERT_FILE`` i
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -75,20 +75,17 @@ class Sender:
         """
         try:
             async with asyncio.timeout(self._within_s):
-                return await self._follow(url, headers, body)
+                answer = await self._post(url, headers, body)
+                for _ in range(_REDIRECTS):
+                    if answer.status not in _SAME_METHOD or "location" not in answer.headers:
+                        break
+                    url = _joined(url, answer.headers["location"])
+                    answer = await self._post(url, headers, body)
+                return answer
         except TimeoutError:
             raise Unreachable(f"The receiver did not answer within {self._within_s:g} s.") from None
         except _FAILURES as error:
             raise Unreachable(_reason(error)) from error
-
-    async def _follow(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        answer = await self._post(url, headers, body)
-        for _ in range(_REDIRECTS):
-            if answer.status not in _SAME_METHOD or "location" not in answer.headers:
-                break
-            url = _joined(url, answer.headers["location"])
-            answer = await self._post(url, headers, body)
-        return answer
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         try:
@@ -107,7 +104,7 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise CallbackRefused("The receiver redirects to what is no URL.") from None
+        raise CallbackRefused("The receiver redirects to something that is not a URL.") from None
 
 
 def _pool(network: GuardedNetwork, tls: ssl.SSLContext) -> httpcore.AsyncConnectionPool:
@@ -135,7 +132,8 @@ def _reason(error: Exception) -> str:
     """Describe what went wrong, without revealing what only this side of the connection knows."""
     if isinstance(error, httpcore.TimeoutException):
         return "The receiver took too long to accept the connection."
-    for cause in _causes(error):
+    cause: BaseException | None = error
+    while cause is not None:
         match cause:
             case ssl.SSLCertVerificationError():
                 return f"The receiver's certificate was not accepted: {cause.verify_message}."
@@ -143,12 +141,7 @@ def _reason(error: Exception) -> str:
                 return "The receiver speaks no TLS, or none that fits."
             case socket.gaierror():
                 return "The receiver's name cannot be resolved."
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpcore.ConnectError):
         return "The receiver does not accept connections."
     return "The receiver broke the connection, or did not answer with HTTP."
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

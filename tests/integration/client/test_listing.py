@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arqway.workers.client import JobFilter, Listing
-from arqway.workers.client.listing import JobPage, _read_cursor
+from arqway.workers.client.lists import JobPage, _read_cursor
 from arqway.workers.contract import keys
 from arqway.workers.contract.errors import InvalidCursor
 from arqway.workers.contract.record import JobRecord

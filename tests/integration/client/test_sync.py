@@ -93,7 +93,7 @@ def _refusals(jobs: SyncJobQueue, done_id: str) -> None:
 
 def test_it_has_every_method_of_the_asynchronous_client() -> None:
     """With the same parameters; what is for our own service only is reached by ``run``."""
-    of_the_service = {"submit_batch", "checked", "keep_answer", "changed"}
+    of_the_service = {"prepare", "submit_batch", "keep_answer", "changed"}
     for name, method in vars(JobQueue).items():
         if not name.startswith("_") and name not in of_the_service:
             assert inspect.signature(getattr(SyncJobQueue, name)) == inspect.signature(method), name

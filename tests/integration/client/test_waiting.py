@@ -7,7 +7,7 @@ import pytest
 
 from arqway import JobContext, JobState, Registry, job
 from arqway.workers.client import JobQueue, Queues
-from arqway.workers.client.waiting import Reason, reasons_for
+from arqway.workers.client.queues import Reason, reasons_for
 from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.worker import WorkerRecord
 from arqway.workers.store.workers import ArqHealth, Fleet
