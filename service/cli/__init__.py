@@ -1,7 +1,7 @@
 """``arqway``: the command line. ``main`` is the entry point, and ``commands`` lists the commands.
 
-A command is a function that returns the exit code: 0 for success, 1 for failure, 2 for unusable input. It is imported
-only when it is called, so that ``arqway --help`` is fast.
+A command is a function that returns its exit code: 0 or None for success, 1 for failure. Errors add 2 for unusable
+input. It is imported only when it is called, so that ``arqway --help`` is fast.
 """
 
 import sys

@@ -38,8 +38,8 @@ def run(arguments: Sequence[str] | None) -> int:
     from arqway.service.cli.environment import refuse_unknown_variables
 
     refuse_unknown_variables()
-    code: int = resolve_name(f"{__package__}.{parsed.function.replace('.', ':')}")(parsed)
-    return code
+    code: int | None = resolve_name(f"{__package__}.{parsed.function.replace('.', ':')}")(parsed)
+    return code or 0
 
 
 class _Parser(argparse.ArgumentParser):

@@ -42,12 +42,9 @@ def doctor(arguments: Namespace) -> int:
         jobs = error
     report.check("home", lambda: _home(settings.home.absolute()), "{} can be written")
     report.check("jobs", lambda: _kinds(jobs), f"{name} has {{}}")
-    which = (
-        "embedded server answers (REDIS_URL is not set)"
-        if settings.redis_url is None
-        else "server in REDIS_URL answers"
-    )
-    info = report.check("server", lambda: _server_info(settings), f"the {which}")
+    embedded = "the embedded server answers (REDIS_URL is not set)"
+    answers = embedded if settings.redis_url is None else "the server in REDIS_URL answers"
+    info = report.check("server", lambda: _server_info(settings), answers)
     if info is not None:
         report.check("version", lambda: _version(info))
         report.check("eviction", lambda: _eviction(info))

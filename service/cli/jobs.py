@@ -42,14 +42,13 @@ def submit(arguments: Namespace) -> int:
     return _say_result(job)
 
 
-def status(arguments: Namespace) -> int:
+def status(arguments: Namespace) -> None:
     """Print the API's view of the job, as JSON."""
 
     async def view(api: ArqwayClient) -> dict[str, Any]:
         return read_object((await api.request("GET", f"/jobs/{quote(arguments.id, safe='')}")).content)
 
     say(json.dumps(ask_api(arguments.url, view), indent=2, ensure_ascii=False))
-    return 0
 
 
 def watch(arguments: Namespace) -> int:
@@ -66,21 +65,19 @@ def _say_result(job: Job[Any]) -> int:
     return 0
 
 
-def cancel(arguments: Namespace) -> int:
+def cancel(arguments: Namespace) -> None:
     """Cancel the job or, if it is running, ask its worker to stop it."""
     job = ask_api(arguments.url, lambda api: api.cancel(arguments.id), changing=True)
     say("cancelled" if job.state == "cancelled" else "still running; it was asked to stop")
-    return 0
 
 
-def retry(arguments: Namespace) -> int:
+def retry(arguments: Namespace) -> None:
     """Resubmit a finished job, and print only the new job's id."""
     given = {} if arguments.payload is None else {"payload": RawJson(arguments.payload.encode())}
     say(ask_api(arguments.url, lambda api: api.retry(arguments.id, **given), changing=True).id)
-    return 0
 
 
-def list_jobs(arguments: Namespace) -> int:
+def list_jobs(arguments: Namespace) -> None:
     """Print the latest jobs, one per line."""
 
     async def latest(api: ArqwayClient) -> list[Job[Any]]:
@@ -93,7 +90,6 @@ def list_jobs(arguments: Namespace) -> int:
         return found
 
     say_table(_JOBS, map(_job_row, ask_api(arguments.url, latest)))
-    return 0
 
 
 def _job_row(job: Job[Any]) -> tuple[object, ...]:
@@ -101,10 +97,9 @@ def _job_row(job: Job[Any]) -> tuple[object, ...]:
     return job.id, job.kind, job.queue, job.state, attempt, f"{job.created_at:%Y-%m-%dT%H:%M:%SZ}", failure
 
 
-def queues(arguments: Namespace) -> int:
+def queues(arguments: Namespace) -> None:
     """Print the figures of every queue."""
     say_table(_QUEUES, map(_queue_row, ask_api(arguments.url, lambda api: api.operations.queues())))
-    return 0
 
 
 def _queue_row(queue: QueueView) -> tuple[object, ...]:
@@ -116,28 +111,26 @@ def _queue_row(queue: QueueView) -> tuple[object, ...]:
     return *jobs, *rates, queue["failed"], queue["workers"], empty_in, paused
 
 
-def pause(arguments: Namespace) -> int:
+def pause(arguments: Namespace) -> None:
     """Pause a queue: its jobs stop being started."""
     changed = ask_api(arguments.url, lambda api: api.operations.pause(arguments.name), changing=True)
     say("paused" if changed else "already paused")
-    return 0
 
 
-def resume(arguments: Namespace) -> int:
+def resume(arguments: Namespace) -> None:
     """Resume a paused queue."""
     changed = ask_api(arguments.url, lambda api: api.operations.resume(arguments.name), changing=True)
     say("resumed" if changed else "was not paused")
-    return 0
 
 
-def dead(arguments: Namespace) -> int:
+def dead(arguments: Namespace) -> None:
     """Print the groups of dead letters or, with --redrive, resubmit those that match."""
     options = _given(arguments, *_FILTERS, *_REDRIVE)
     if arguments.redrive:
         done = ask_api(arguments.url, lambda api: api.operations.redrive(**options), changing=True)
         number = f"{done['matched']} would be" if done["dry_run"] else str(done["redriven"])
         say(f"{number} submitted again{'; more match' if done['more'] else ''}")
-        return 0
+        return
     if given := next((name for name, value in options.items() if value), None):
         raise CommandError(f"--{given.replace('_', '-')} needs --redrive", WRONG_INPUT)
 
@@ -145,7 +138,6 @@ def dead(arguments: Namespace) -> int:
         return [group async for group in api.operations.dead()]
 
     say_table(_GROUPS, map(_group_row, ask_api(arguments.url, groups)))
-    return 0
 
 
 def _group_row(group: DeadGroupView) -> tuple[object, ...]:

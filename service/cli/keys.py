@@ -21,7 +21,7 @@ _KEYS = ("ID", "NAME", "TENANT", "SCOPES", "RATE", "CREATED", "EXPIRES", "REVOKE
 _AUDIT = ("WHEN", "WHO", "KEY", "TENANT", "ACTION", "TARGET", "COUNT", "OUTCOME", "REQUEST")
 
 
-def create(arguments: Namespace) -> int:
+def create(arguments: Namespace) -> None:
     """Make a key and print only its token, so that a script can capture it."""
     if not is_key_name(arguments.name):
         raise CommandError("--name: a key is named by 1 to 64 printable characters", WRONG_INPUT)
@@ -48,13 +48,11 @@ def create(arguments: Namespace) -> int:
         warn("there is a usable key, so none was made")
     else:
         say(token)
-    return 0
 
 
-def list_keys(_: Namespace) -> int:
+def list_keys(_: Namespace) -> None:
     """Print the keys, oldest first."""
     say_table(_KEYS, map(_key_row, _ask_redis(lambda access: access.keys.read_all())))
-    return 0
 
 
 def _key_row(found: FoundKey) -> tuple[object, ...]:
@@ -63,7 +61,7 @@ def _key_row(found: FoundKey) -> tuple[object, ...]:
     return key.id, key.name, key.tenant, ",".join(sorted(key.scopes)), key.rate, *times
 
 
-def revoke(arguments: Namespace) -> int:
+def revoke(arguments: Namespace) -> None:
     """Revoke a key."""
 
     async def end(access: Access) -> str:
@@ -76,13 +74,11 @@ def revoke(arguments: Namespace) -> int:
     if answer == "unknown":
         raise CommandError(f"there is no key {arguments.id}; `arqway keys list` shows them", FAILED)
     say("revoked; running services accept it for up to 5 more seconds" if answer == "revoked" else "already revoked")
-    return 0
 
 
-def audit(arguments: Namespace) -> int:
+def audit(arguments: Namespace) -> None:
     """Print the latest entries of the audit log, oldest first."""
     say_table(_AUDIT, map(_audit_row, _ask_redis(lambda access: access.audit.last(arguments.last))))
-    return 0
 
 
 def _audit_row(entry: AuditEntry) -> tuple[object, ...]:

@@ -9,7 +9,6 @@ import asyncio
 import socket
 from argparse import Namespace
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,9 @@ from arqway.workers.settings import read_settings
 _RESTARTS = 5
 """How many times in a row a process that dies at once is restarted; after that, a person has to fix the cause."""
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, never listened on
-Parts = Callable[[EmbeddedServer | None], list[Part]]
 
 
-def up(arguments: Namespace) -> int:
+def up(arguments: Namespace) -> None:
     """Run everything until Ctrl-C or SIGTERM. Both are the expected end, so the exit code is then 0."""
     from arqway.service.cli.api_client import until_ready
 
@@ -40,9 +38,6 @@ def up(arguments: Namespace) -> int:
     reloader = Reloader(target, watches=True) if arguments.reload else None
     port = settings.port or free_port()
     url = base_url(settings.host, port)
-
-    def parts(server: EmbeddedServer | None) -> list[Part]:
-        return [api_part(target, server, port=port), worker_part(settings, target, server)]
 
     async def announce() -> None:
         await until_ready(url)
@@ -53,12 +48,15 @@ def up(arguments: Namespace) -> int:
         say(f"Redis     {f'embedded, data in {settings.home}/valkey' if embedded else 'the server in REDIS_URL'}")
         say("Ctrl-C stops everything.")
 
-    _keep_running(parts, settings, reloader, port=port, share=False, restarts=_RESTARTS, announce=announce)
+    _refuse_address(settings, port)
+    with embedded_server(settings, share=False) as server:
+        _refuse_locked_door(settings, server)
+        parts = [api_part(target, server, port=port), worker_part(settings, target, server)]
+        _keep_running(Stack(parts, settings, server, restarts=_RESTARTS, reloader=reloader), settings, announce)
     say("Everything has stopped.")
-    return 0
 
 
-def api(arguments: Namespace) -> int:
+def api(arguments: Namespace) -> None:
     """Serve HTTP until asked to stop."""
     settings = read_settings(ServiceSettings)
     if arguments.lifeline is not None:
@@ -67,34 +65,37 @@ def api(arguments: Namespace) -> int:
         target, settings = read_target("api", arguments.target)
         if settings.redis_url is None or arguments.reload:
             reloader = Reloader(target, watches=True) if arguments.reload else None
-            return _keep_running(lambda server: [api_part(target, server)], settings, reloader, port=settings.port)
+            _refuse_address(settings, settings.port)
+            with embedded_server(settings, share=True) as server:
+                _refuse_locked_door(settings, server)
+                stack = Stack([api_part(target, server)], settings, server, restarts=None, reloader=reloader)
+                _keep_running(stack, settings)
+            return
     from arqway.service.__main__ import run
 
     run(arguments.target, port=arguments.port, redis_url=arguments.redis_url)
-    return 0
 
 
-def worker(arguments: Namespace) -> int:
+def worker(arguments: Namespace) -> None:
     """Keep worker processes running until asked to stop, or until the burst of an arq ``WorkerSettings`` is over.
 
     SIGHUP replaces them, unless they run a ``WorkerSettings``.
     """
-    if arguments.arq is not None:
-        return _arq_worker(arguments)
-    target, settings = read_target("worker", arguments.target)
-    settings = _with_processes(settings, arguments)
-    reloader = Reloader(target, watches=arguments.reload, on_hangup=True)
-    return _keep_running(lambda server: [worker_part(settings, target, server)], settings, reloader)
-
-
-def _arq_worker(arguments: Namespace) -> int:
+    if arguments.arq is None:
+        target, settings = read_target("worker", arguments.target)
+        settings = _with_processes(settings, arguments)
+        reloader = Reloader(target, watches=arguments.reload, on_hangup=True)
+        with embedded_server(settings, share=True) as server:
+            part = worker_part(settings, target, server)
+            _keep_running(Stack([part], settings, server, restarts=None, reloader=reloader), settings)
+        return
     from arqway.workers.processes.arq_workers import arq_worker_part
 
     if arguments.target or arguments.reload:
         raise CommandError("--arq names what is run, so it goes with neither TARGET nor --reload", WRONG_INPUT)
     settings = _with_processes(read_settings(ServiceSettings), arguments)
     part = arq_worker_part(arguments.arq, settings, fail_pickled=arguments.fail_pickled)
-    return _keep_running(lambda _: [part], settings, None, embedded=False)
+    _keep_running(Stack([part], settings, None, restarts=None), settings)
 
 
 def _with_processes(settings: ServiceSettings, arguments: Namespace) -> ServiceSettings:
@@ -102,56 +103,25 @@ def _with_processes(settings: ServiceSettings, arguments: Namespace) -> ServiceS
 
 
 def _keep_running(
-    parts: Parts,
-    settings: ServiceSettings,
-    reloader: Reloader | None,
-    *,
-    port: int | None = None,
-    embedded: bool = True,
-    share: bool = True,
-    restarts: int | None = None,
-    announce: Callable[[], Coroutine[Any, Any, None]] | None = None,
-) -> int:
-    """Run processes until they have finished their work or a stop signal arrives, and return the exit code 0.
-
-    Args:
-        parts: Returns what to run, given the embedded server.
-        settings: Those that the processes will find, too.
-        reloader: Replaces the processes when their code has changed.
-        port: Where the API will listen, if it is one of them.
-        embedded: Whether the processes need an embedded server if ``REDIS_URL`` names none.
-        share: Whether that may be the server of another process.
-        restarts: How many times in a row a process that dies at once is restarted; None for no limit.
-        announce: Prints that everything runs, once it does.
-
-    Raises:
-        CommandError: The port is taken, or the processes cannot be kept running.
-        ConfigurationError: Other machines could call the API without a key, or only they could and no key is usable.
-    """
+    stack: Stack, settings: ServiceSettings, announce: Callable[[], Coroutine[Any, Any, None]] | None = None
+) -> None:
+    """Run a stack until its work is done or a stop signal arrives; ``announce`` prints that everything runs."""
     configure_logs(settings.log_level, settings.log_format)
-    if port is not None:
-        _refuse_taken_port(settings.host, port)
-        refuse_exposure(settings)
-    with embedded_server(settings, share=share) if embedded else nullcontext() as server:
-        if port is not None and not is_loopback(settings.host):  # there, the API only logs a warning
-            refuse_locked_door(on_server(settings, server))
-        running = parts(server)
 
-        async def work(stack: Stack) -> None:
-            if announce is not None:
-                await announce()
-            await stack.done()
+    async def work() -> None:
+        if announce is not None:
+            await announce()
+        await stack.done()
 
-        async def serve() -> None:
-            async with Stack(running, settings, server, restarts=restarts, reloader=reloader) as stack:
-                try:
-                    await stack.run(work(stack))
-                except StopRequested:
-                    if announce is not None:
-                        say("Stopping …")
+    async def run() -> None:
+        async with stack:
+            try:
+                await stack.run(work())
+            except StopRequested:
+                if announce is not None:
+                    say("Stopping …")
 
-        asyncio.run(serve())
-    return 0
+    asyncio.run(run())
 
 
 def api_part(target: str, server: EmbeddedServer | None, *, port: int | None = None, log: Path | None = None) -> Part:
@@ -168,7 +138,9 @@ def api_part(target: str, server: EmbeddedServer | None, *, port: int | None = N
     return Part(name="API", command=lambda _: ("-m", "arqway.service.cli", "api", target, *given), log=log)
 
 
-def _refuse_taken_port(host: str, port: int) -> None:
+def _refuse_address(settings: ServiceSettings, port: int) -> None:
+    """Refuse an address where other machines could call without a key, or that cannot be listened on at the moment."""
+    host = settings.host
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in addresses:
@@ -179,6 +151,13 @@ def _refuse_taken_port(host: str, port: int) -> None:
         reason = error.strerror or str(error)
         hint = "set ARQWAY_PORT to another port, or ARQWAY_HOST to another address"
         raise CommandError(f"cannot listen on {host}:{port}: {reason}; {hint}", WRONG_INPUT) from None
+    refuse_exposure(settings)
+
+
+def _refuse_locked_door(settings: ServiceSettings, server: EmbeddedServer | None) -> None:
+    """Refuse to serve other machines while no key is usable. On the loopback interface, the API only logs a warning."""
+    if not is_loopback(settings.host):
+        refuse_locked_door(on_server(settings, server))
 
 
 def free_port() -> int:
