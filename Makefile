@@ -11,7 +11,7 @@ DOCS_INSTALLED := .venv/.docs-installed
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## make one report from start to PDF and show how it goes
+demo: $(INSTALLED) ## make one report from start to PDF and show its progress
 	@$(BIN)/arqway demo
 
 up: $(INSTALLED) ## run the server, the API and a worker until Ctrl-C

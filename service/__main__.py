@@ -29,29 +29,34 @@ def run(target_name: str | None = None, *, port: int | None = None, redis_url: s
         redis_url: Overrides the one in the settings.
     """
     try:
-        settings = read_settings(ServiceSettings)
-        target = load_target(target_name or settings.jobs)
-        if target.settings is not None:
-            settings = service_settings(target.settings)
-        settings = _with(settings, port, redis_url)
+        settings, registry = _read(target_name, port, redis_url)
         refuse_exposure(settings)
         configure_logs(settings.log_level, settings.log_format)
         refuse_locked_door(settings)
         listener = _listen(settings.host, settings.port)
     except ConfigurationError as error:
-        sys.exit(_refuse(str(error)))
+        sys.stderr.write(f"arqway api: {error}\n")
+        sys.exit(2)
     with listener:
-        _serve(listener, settings, target.registry)
+        config = server_config(create_app(settings, registry), settings)
+        host, bound_port = listener.getsockname()[:2]
+        logger.info("The service listens on http://%s:%s", f"[{host}]" if ":" in host else host, bound_port)
+        _collect_less_often()
+        Server(config).run(sockets=[listener])
 
 
-def _with(settings: ServiceSettings, port: int | None, redis_url: str | None) -> ServiceSettings:
+def _read(target_name: str | None, port: int | None, redis_url: str | None) -> tuple[ServiceSettings, Registry]:
+    settings = read_settings(ServiceSettings)
+    target = load_target(target_name or settings.jobs)
+    if target.settings is not None:
+        settings = service_settings(target.settings)
     if port is not None:
         settings = settings.model_copy(update={"port": port})
     if redis_url is not None:
         settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
     if settings.redis_url is None:
         raise ConfigurationError("REDIS_URL is not set; `arqway up` starts a server of its own")
-    return settings
+    return settings, target.registry
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -62,14 +67,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
-def _serve(listener: socket.socket, settings: ServiceSettings, registry: Registry) -> None:
-    config = server_config(create_app(settings, registry), settings)
-    host, port = listener.getsockname()[:2]
-    logger.info("The service listens on http://%s:%s", f"[{host}]" if ":" in host else host, port)
-    _collect_less_often()
-    Server(config).run(sockets=[listener])
-
-
 def _collect_less_often() -> None:
     """Exclude imported modules from garbage collection, and scan long-lived objects only rarely.
 
@@ -78,11 +75,6 @@ def _collect_less_often() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 4, 1_000)
-
-
-def _refuse(reason: str) -> int:
-    sys.stderr.write(f"arqway api: {reason}\n")
-    return 2
 
 
 if __name__ == "__main__":

@@ -1,37 +1,45 @@
-"""The commands: their arguments and the functions that run them."""
+"""The commands: their options, how an argument is parsed, and the functions that run them."""
 
 import argparse
+import json
 import os
+import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pkgutil import resolve_name
+from typing import Any, NoReturn, TypeAlias
 
-from arqway.service.cli.arguments import a_life_s, a_number, a_target
-from arqway.service.cli.client_commands import add_client_commands
-from arqway.service.cli.terminal import WRONG_INPUT, CommandError
+from arqway.service.cli.terminal import WRONG_INPUT, CommandError, say
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+STATES = ("scheduled", "queued", "running", "retrying", "succeeded", "failed", "cancelled")
 PROCESSES_MAX = 256
-ENTRIES_MAX = 10_000
-SCOPES = ("submit", "read", "operate")
+ENTRIES_MAX = JOBS_MAX = REDRIVE_MAX = 10_000
+
+_DURATION = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)([smhd]?)")
+_LIFE = re.compile(r"[0-9]{1,5}[smhd]")
+_TARGET = re.compile(r"\w+(\.\w+)*:\w+")
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+Option = tuple[str, dict[str, Any]]
+Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
 
-class Call(NamedTuple):
-    """A parsed command line."""
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command of a command line, by default this process's own, and return its exit code.
 
-    command: Callable[[argparse.Namespace], int]
-    arguments: argparse.Namespace
-
-    def run(self) -> int:
-        """Run the command and return its exit code."""
-        from arqway.service.cli.variables import refuse_unknown_variables
-
-        refuse_unknown_variables(os.environ)
-        return self.command(self.arguments)
-
-
-def parse(arguments: Sequence[str]) -> Call:
-    """Parse a command line. Raises CommandError, or SystemExit(0) after printing help or the version."""
+    Raises:
+        CommandError: The command line cannot be parsed, or the command failed.
+        SystemExit: Help or the version was printed.
+    """
     parsed = _parser().parse_args(arguments)
-    return Call(parsed.command, parsed)
+    from arqway.service.cli.environment import refuse_unknown_variables
+
+    refuse_unknown_variables()
+    code: int | None = resolve_name(f"{__package__}.{parsed.function.replace('.', ':')}")(parsed)
+    return code or 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,8 +51,6 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
-        from arqway.service.cli.terminal import say
-
         say(f"arqway {version('arqway')}")
         parser.exit()
 
@@ -53,116 +59,183 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="arqway", description="Durable background jobs for FastAPI, on arq and Redis.")
     parser.add_argument("--version", nargs=0, action=_Version, help="print the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-
-    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        added.set_defaults(command=command)
-        return added
-
-    up = add("up", _up, "run the server, the API and a worker until Ctrl-C")
-    add("demo", _demo, "make one report from start to PDF, showing how it goes")
-    api = add("api", _api, "run the API alone")
-    for option, kind in (("--lifeline", int), ("--port", int), ("--redis-url", str)):  # for the API of a stack
-        api.add_argument(option, type=kind, help=argparse.SUPPRESS)
-    worker = add("worker", _worker, "run workers alone, each in a process that is started again when it dies")
-    worker.add_argument(
-        "--processes", type=a_number(PROCESSES_MAX), metavar="N", help="how many (ARQWAY_PROCESSES, or 1)"
-    )
-    worker.add_argument("--arq", metavar="NAME", help="run a stock arq WorkerSettings, as it is: module.WorkerSettings")
-    worker.add_argument("--fail-pickled", action="store_true", help="start although pickled jobs wait: each will fail")
-    convert = add("convert", _convert, "turn the waiting jobs of a pickling arq producer into JSON, once")
-    convert.add_argument("--pickle", action="store_true", help="yes, read pickles: nobody else can write to this Redis")
-    convert.add_argument("--queue", metavar="KEY", help="of this queue only, as arq's queue_name has it")
-    convert.add_argument("--dry-run", action="store_true", help="change nothing, and tell what would be done")
-    doctor = add("doctor", _doctor, "check the settings, the server, the jobs and the home folder")
-    for command in (up, api, worker, doctor):
-        target = command.add_argument("target", nargs="?", type=a_target, metavar="TARGET")
-        target.help = "the registry, or the Arqway object: package.module:NAME (ARQWAY_JOBS)"
-    for command in (up, api, worker):
-        command.add_argument("--reload", action="store_true", help="restart it when a Python file changes here")
-    add_client_commands(add)
-    _add_keys(add("keys", _keys_create, "make, list and revoke API keys, beside Redis"))
-    audit = add("audit", _audit, "print what operators did")
-    audit.add_argument("--last", type=a_number(ENTRIES_MAX), default=20, metavar="N", help="how many entries (20)")
+    _add_process_commands(commands)
+    _add_client_commands(commands)
+    _add_key_commands(commands)
     return parser
 
 
-def _add_keys(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
-    create = actions.add_parser("create", help="make a key and print its token, which nobody can see again")
-    create.set_defaults(command=_keys_create)
-    create.add_argument("--name", required=True, metavar="NAME", help="what people call it")
-    create.add_argument("--tenant", default="default", metavar="TENANT", help="whose jobs it sees (default)")
-    scope = create.add_argument("--scope", action="append", choices=SCOPES, dest="scopes")
-    scope.help = "what it allows; may be given again (submit and read)"
-    create.add_argument("--rate", type=float, metavar="PER_S", help="requests a second (ARQWAY_RATE_LIMIT, or any)")
-    create.add_argument("--burst", type=int, metavar="N", help="requests at once (what --rate allows in a second)")
-    create.add_argument("--expires-in", type=a_life_s, metavar="TIME", help="e.g. 90d, 12h (until it is revoked)")
-    create.add_argument("--if-none", action="store_true", help="only if there is no key that can be used")
-    listing = actions.add_parser("list", help="list the keys, without their secrets")
-    listing.set_defaults(command=_keys_list)
-    revoke = actions.add_parser("revoke", help="make a key unusable within 5 seconds")
-    revoke.set_defaults(command=_keys_revoke)
-    revoke.add_argument("id", metavar="ID", help="what `arqway keys list` shows first")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "".join(action.format_usage() for action in (create, listing, revoke))
+def _add(commands: Commands, name: str, function: str, summary: str, *options: Option) -> argparse.ArgumentParser:
+    """Add a command; ``function`` is the ``module.name`` of the one that runs it."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+    )
+    parser.set_defaults(function=function)
+    for option, settings in options:
+        parser.add_argument(option, **settings)
+    return parser
 
 
-def _up(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.up import up
-
-    return up(arguments.target, reload=arguments.reload)
+def _option(name: str, meaning: str, metavar: str | None = None, **settings: Any) -> Option:
+    return name, {"help": meaning, "metavar": metavar, **settings}
 
 
-def _demo(_: argparse.Namespace) -> int:
-    from arqway.service.cli.demo import demo
-
-    return demo()
+def _flag(name: str, meaning: str) -> Option:
+    return name, {"help": meaning, "action": "store_true"}
 
 
-def _api(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.parts import run_api
-
-    return run_api(arguments)
-
-
-def _worker(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.parts import run_worker
-
-    return run_worker(arguments)
-
-
-def _convert(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.convert import convert
-
-    return convert(arguments)
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.doctor import doctor
-
-    return doctor(arguments.target)
-
-
-def _keys_create(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.keys import create
-
-    return create(arguments)
+def _add_process_commands(commands: Commands) -> None:
+    target = _option("target", "the registry or Arqway object: package.module:NAME (ARQWAY_JOBS)", "TARGET")
+    target[1].update(nargs="?", type=a_target)
+    started = (target, _flag("--reload", "restart it when a Python file in this folder changes"))
+    types = {"--lifeline": int, "--port": int, "--redis-url": str}
+    of_stack = [_option(name, argparse.SUPPRESS, type=kind) for name, kind in types.items()]  # for the API of a stack
+    of_worker = [
+        _option("--processes", "how many (ARQWAY_PROCESSES, or 1)", "N", type=a_number(PROCESSES_MAX)),
+        _option("--arq", "run a stock arq WorkerSettings unchanged: module.WorkerSettings", "NAME"),
+        _flag("--fail-pickled", "start even if pickled jobs are waiting, each of which will fail"),
+    ]
+    of_convert = [
+        _flag("--pickle", "read pickles; only safe if nobody else can write to this Redis"),
+        _option("--queue", "only this queue, named as in arq's queue_name", "KEY"),
+        _flag("--dry-run", "change nothing, and print what would be done"),
+    ]
+    _add(commands, "up", "up.up", "run the server, the API and a worker until Ctrl-C", *started)
+    _add(commands, "demo", "demo.demo", "make one report from start to PDF, showing its progress")
+    _add(commands, "api", "up.api", "run the API alone", *of_stack, *started)
+    summary = "run workers alone, each in a process that is restarted when it dies"
+    _add(commands, "worker", "up.worker", summary, *of_worker, *started)
+    summary = "convert the waiting jobs of a pickling arq producer to JSON, once"
+    _add(commands, "convert", "convert.convert", summary, *of_convert)
+    _add(commands, "doctor", "doctor.doctor", "check the settings, the server, the jobs and the home folder", target)
 
 
-def _keys_list(_: argparse.Namespace) -> int:
-    from arqway.service.cli.keys import list_keys
+def _add_client_commands(commands: Commands) -> None:
+    default_url = os.environ.get("ARQWAY_URL", DEFAULT_URL)
+    url = _option("--url", f"the API (ARQWAY_URL, or {DEFAULT_URL})", default=default_url, type=an_http_url)
+    job = _option("id", "as `arqway submit` prints it", "ID")
+    queue = _option("name", "name of the queue, as `arqway queues` prints it", "NAME")
+    filters = [_option("--fingerprint", "only this fingerprint of a failure, as `arqway dead` prints it", "F")]
+    filters += [_option(f"--{name}", f"only this {name}", name.upper()) for name in ("kind", "queue", "tag", "batch")]
+    of_submit = [
+        _option("kind", "e.g. report.generate", "KIND"),
+        _option("payload", """e.g. '{"user_id": 14048}'""", "PAYLOAD_JSON", type=a_json),
+        _option("--delay", "start no earlier than this long from now, e.g. 90s, 15m", "DURATION", type=a_duration),
+        _option("--run-at", "start no earlier than this, e.g. 2026-03-01T09:30:00Z", "TIME", type=a_time),
+        _option("--queue", "one of the kind's queues (its first)", "NAME"),
+        _option("--tag", "label to find the job by; may be repeated", "WORD", action="append", dest="tags"),
+        _option("--unique-key", "refuse the job while an unfinished job of this kind has the same key", "WORD"),
+        _option("--deadline", "no attempt starts or continues after this", "TIME", type=a_time),
+        _option("--callback-url", "URL that is notified when the job has ended", "URL"),
+        _option("--idempotency-key", "names this call, so that repeating it submits no second job", "KEY"),
+        _option(
+            "--wait", "wait this long, and print the result, too; exit 1 if there is none", "DURATION", type=a_duration
+        ),
+    ]
+    of_dead = [
+        _flag("--redrive", "submit matching dead letters again (all)"),
+        _flag("--dry-run", "with --redrive: only count them"),
+        *filters,
+        _option("--limit", "with --redrive: at most this many", "N", type=a_number(REDRIVE_MAX)),
+        _option("--rate", "with --redrive: this many per second (all at once)", "PER_S", type=float),
+    ]
+    state = _option("--state", ", ".join(STATES), "STATE", choices=STATES)
+    limit = _option("--limit", "how many (20)", "N", type=a_number(JOBS_MAX), default=20)
+    other = _option("--payload", "another payload (its own)", "JSON", type=a_json)
+    progress = "show a job's progress until it ends; exit 0 if it succeeds, else 1"
+    _add(commands, "submit", "jobs.submit", "submit a job and print its id", *of_submit, url)
+    _add(commands, "status", "jobs.status", "print everything known about a job, as JSON", job, url)
+    _add(commands, "watch", "jobs.watch", progress, job, url)
+    _add(commands, "cancel", "jobs.cancel", "cancel a job", job, url)
+    _add(commands, "retry", "jobs.retry", "submit a finished job again and print the new id", job, other, url)
+    _add(commands, "list", "jobs.list_jobs", "list jobs, the latest first", state, *filters, limit, url)
+    _add(commands, "queues", "jobs.queues", "print the figures of every queue", url)
+    _add(commands, "pause", "jobs.pause", "stop starting the jobs of a queue; running jobs continue", queue, url)
+    _add(commands, "resume", "jobs.resume", "start the jobs of a paused queue again", queue, url)
+    _add(commands, "dead", "jobs.dead", "print dead letters by cause, or submit them again", *of_dead, url)
 
-    return list_keys()
+
+def _add_key_commands(commands: Commands) -> None:
+    allowed = "what it allows; may be repeated (submit and read)"
+    of_create = [
+        _option("--name", "name of the key, for people", "NAME", required=True),
+        _option("--tenant", "tenant whose jobs it sees (default)", "TENANT", default="default"),
+        _option("--scope", allowed, action="append", choices=("submit", "read", "operate"), dest="scopes"),
+        _option("--rate", "requests per second (ARQWAY_RATE_LIMIT, or unlimited)", "PER_S", type=float),
+        _option("--burst", "requests at once (what --rate allows in a second)", "N", type=int),
+        _option("--expires-in", "lifetime, e.g. 90d, 12h (unlimited)", "DURATION", type=a_life),
+        _flag("--if-none", "only if there is no usable key"),
+    ]
+    key = _option("id", "as `arqway keys list` prints it", "ID")
+    last = _option("--last", "how many entries (20)", "N", type=a_number(ENTRIES_MAX), default=20)
+    keys = _add(commands, "keys", "", "make, list and revoke API keys, directly in Redis")
+    actions = keys.add_subparsers(metavar="ACTION", required=True, title="actions")
+    made = "make a key and print its token, which cannot be shown again"
+    added = [
+        _add(actions, "create", "keys.create", made, *of_create),
+        _add(actions, "list", "keys.list_keys", "list the keys, without their secrets"),
+        _add(actions, "revoke", "keys.revoke", "make a key unusable within 5 seconds", key),
+    ]
+    keys.formatter_class = argparse.RawDescriptionHelpFormatter
+    keys.epilog = "".join(action.format_usage() for action in added)
+    _add(commands, "audit", "keys.audit", "print what operators did", last)
 
 
-def _keys_revoke(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.keys import revoke
+def a_json(text: str) -> str:
+    """Validate JSON, and return the text unchanged."""
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"not JSON: {error}") from None
+    return text
 
-    return revoke(arguments.id)
+
+def a_number(most: int) -> Callable[[str], int]:
+    """Return a parser for numbers from 1 to ``most``."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= most:
+            raise ArgumentTypeError(f"{text!r} is not a number from 1 to {most}")
+        return int(text)
+
+    return read
 
 
-def _audit(arguments: argparse.Namespace) -> int:
-    from arqway.service.cli.operations import audit
+def a_duration(text: str) -> timedelta:
+    """Parse a duration like ``15m``, or a bare number of seconds."""
+    read = _DURATION.fullmatch(text)
+    if read is None:
+        raise ArgumentTypeError(f"{text!r} is not a duration like 90s, 15m, 12h or 2d")
+    return timedelta(**{_UNITS[read[2]]: float(read[1])})
 
-    return audit(arguments.last)
+
+def a_life(text: str) -> timedelta:
+    """Parse a positive duration like ``90d``. A unit is required: a bare number might be meant as days."""
+    if not _LIFE.fullmatch(text):
+        raise ArgumentTypeError(f"{text!r} is not a duration like 90d, 12h, 30m or 45s")
+    if not (life := a_duration(text)):
+        raise ArgumentTypeError("a key cannot expire at once")
+    return life
+
+
+def a_time(text: str) -> datetime:
+    """Parse an ISO 8601 time with a time zone; without one, it would mean something else on another machine."""
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time
+    raise ArgumentTypeError(f"{text!r} is not a time with a time zone, like 2026-03-01T09:30:00Z")
+
+
+def a_target(text: str) -> str:
+    """Validate the name of a registry, or of an object that has one: ``package.module:NAME``."""
+    if not _TARGET.fullmatch(text):
+        raise ArgumentTypeError(f"{text!r} is not package.module:NAME")
+    return text
+
+
+def an_http_url(text: str) -> str:
+    """Validate an HTTP URL, and return it without a trailing slash."""
+    if not text.startswith(("http://", "https://")):
+        raise ArgumentTypeError(f"{text!r} does not start with http:// or https://")
+    return text.rstrip("/")

@@ -1,19 +1,22 @@
-"""The processes of one installation, which are started together, kept running and stopped together."""
+"""The processes of one installation, which are started together, kept running, replaced and stopped together."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Coroutine, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
-from arqway.service.cli.reload import Reloader
-from arqway.service.cli.terminal import CommandError, warn
+from arqway.service.cli.terminal import WRONG_INPUT, CommandError, warn
+from arqway.service.settings import ServiceSettings
+from arqway.workers.contract.errors import ConfigurationError
 from arqway.workers.processes.embedded import EmbeddedServer
 from arqway.workers.processes.supervisor import Part, Supervisor
+from arqway.workers.processes.target import inspect_target
 
-if TYPE_CHECKING:
-    from arqway.service.settings import ServiceSettings
+logger = logging.getLogger("arqway.workers.supervisor")
 
 ResultT = TypeVar("ResultT")
 
@@ -25,20 +28,71 @@ class StopRequested(Exception):  # noqa: N818 - a request, not an error
     """The user pressed Ctrl-C, or a stop signal such as SIGTERM arrived."""
 
 
-def api_part(
-    target: str, *, port: int | None = None, server: EmbeddedServer | None = None, log: Path | None = None
-) -> Part:
-    """Return the API as a part of a stack.
+class Reloader:
+    """Replaces the processes of a stack with ones that run new code, but never with code that cannot be loaded.
 
     Args:
-        target: The registry or ``Arqway`` object whose jobs it accepts.
-        port: Overrides the one in the settings.
-        server: The embedded server, which overrides the settings.
-        log: The file for its output; by default, it shares this process's output.
+        target: What the processes run.
+        watches: Whether a change to a Python file below the current folder triggers a reload.
+        on_hangup: Whether SIGHUP triggers a reload, unless it is due to a terminal that was closed.
+
+    Raises:
+        CommandError: Files should be watched, but watchfiles is not installed.
     """
-    options = {"--port": port, "--redis-url": server and server.url}
-    given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
-    return Part(name="API", command=lambda _: ("-m", "arqway.service.cli", "api", target, *given), log=log)
+
+    def __init__(self, target: str, *, watches: bool, on_hangup: bool = False) -> None:
+        if watches and find_spec("watchfiles") is None:
+            raise CommandError("--reload needs watchfiles, not installed: pip install 'arqway[reload]'", WRONG_INPUT)
+        self.watches = watches
+        self._target = target
+        self._on_hangup = on_hangup
+        self._wanted = asyncio.Event()
+        self._had_terminal = _has_terminal()
+
+    def hang_up(self) -> bool:
+        """Handle a SIGHUP. Returns False if it means that everything should stop."""
+        if not self._on_hangup or (self._had_terminal and not _has_terminal()):
+            return False
+        self._wanted.set()
+        return True
+
+    async def run(self, supervisor: Supervisor) -> NoReturn:
+        """Replace the supervisor's processes at every request, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            if self.watches:
+                tasks.create_task(self._watch())
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                try:
+                    await asyncio.to_thread(inspect_target, self._target)
+                except ConfigurationError as error:
+                    warn(f"{error}; the running processes were not replaced")
+                else:
+                    logger.info("New processes replace those that run")
+                    supervisor.replace()
+
+    async def _watch(self) -> None:
+        from watchfiles import PythonFilter, awatch
+
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change at `info`
+        folder = Path.cwd()
+        try:
+            async for changes in awatch(folder, watch_filter=PythonFilter()):
+                names = sorted(path.removeprefix(f"{folder}{os.sep}") for _, path in changes)
+                logger.info("Files have changed", extra={"files": names})
+                self._wanted.set()
+        except OSError as error:
+            warn(f"files can no longer be watched: {error}")
+
+
+def _has_terminal() -> bool:
+    """Return whether this process has a controlling terminal; the kernel detaches one that was closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 class Stack:
@@ -50,87 +104,69 @@ class Stack:
         server: The embedded server that they use, if any. If this process owns it, they stop when it ends.
         restarts: How many times in a row a process that dies at once is restarted; None for no limit; with 0, the end
             of any process ends all of them.
-        changes: Environment variables that differ for the child processes; None unsets a variable.
+        environment: The environment of the child processes; by default, this process's own.
         reloader: Replaces the processes when their code has changed.
     """
 
     def __init__(
         self,
         parts: Sequence[Part],
-        settings: "ServiceSettings",
+        settings: ServiceSettings,
         server: EmbeddedServer | None,
         *,
         restarts: int | None,
-        changes: Mapping[str, str | None] | None = None,
+        environment: Mapping[str, str] = os.environ,
         reloader: Reloader | None = None,
     ) -> None:
-        variables = {**os.environ, **(changes or {})}
         self._supervisor = Supervisor(
-            parts,
-            environment={name: value for name, value in variables.items() if value is not None},
-            stop_within_s=settings.stop_within_s,
-            restarts=restarts,
+            parts, environment=environment, stop_within_s=settings.stop_within_s, restarts=restarts
         )
         self._server = server if server and server.owned else None
         self._stopping = asyncio.Event()
         self._reloader = reloader
-        self._reloading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         for stop_signal in _STOP_SIGNALS:
             if signal.getsignal(stop_signal) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
                 asyncio.get_running_loop().add_signal_handler(stop_signal, self._on_signal, stop_signal)
         await self._supervisor.__aenter__()
-        if self._reloader is not None:
-            self._reloading = asyncio.create_task(self._reloader.run(self._supervisor))
         return self
 
     async def __aexit__(self, *ending: Any) -> None:
-        if self._reloading is not None:
-            self._reloading.cancel()
         await self._supervisor.__aexit__(*ending)
 
     async def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Return the result of ``work``, unless the stack ends first.
+        """Return the result of ``work``, unless the stack ends first. Meanwhile, processes are reloaded.
 
         Raises:
             StopRequested: A stop signal arrived first.
             CommandError: A process of the stack cannot be kept running, or the embedded server has ended.
         """
-        task = asyncio.create_task(work)
-        watching = asyncio.create_task(self._watch())
+        coroutines: list[Coroutine[Any, Any, Any]] = [work, self._stop_signal(), self._server_end(), self._failure()]
+        if self._reloader is not None:
+            coroutines.append(self._reloader.run(self._supervisor))
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
         try:
-            await asyncio.wait([task, watching], return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else watching.result()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            result: ResultT = next(task for task in tasks if task.done()).result()
+            return result
         finally:
-            for pending in (task, watching):
-                pending.cancel()
-            await asyncio.gather(task, watching, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def done(self) -> None:
-        """Return once every process has finished its work."""
+        """Return once every process has finished its work; never, if there are parts whose work has no end."""
         await self._supervisor.done()
 
-    async def _watch(self) -> Any:
-        """Raise once a stop signal arrives or the stack cannot continue."""
-        stopping = asyncio.create_task(self._stopping.wait())
-        server = asyncio.create_task(self._server_end())
-        failure = asyncio.create_task(self._failure())
-        everything: list[asyncio.Task[Any]] = [stopping, server, failure]
-        try:
-            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
-                raise StopRequested
-            if server.done():
-                raise CommandError("the embedded server has ended, so everything stops")
-            failure.result()
-        finally:
-            for pending in everything:
-                pending.cancel()
+    async def _stop_signal(self) -> NoReturn:
+        await self._stopping.wait()
+        raise StopRequested
 
-    async def _server_end(self) -> None:
+    async def _server_end(self) -> NoReturn:
         while self._server is None or self._server.is_running():  # noqa: ASYNC110 - an adopted server is no child
             await asyncio.sleep(_LOOK_AT_SERVER_EVERY_S)
+        raise CommandError("the embedded server has ended, so everything stops")
 
     async def _failure(self) -> NoReturn:
         while True:

@@ -1,12 +1,18 @@
-"""The terminal: what is printed there, and the error that ends a command early."""
+"""The terminal: what is printed there, a job's progress included, and the error that ends a command early."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arqway.service.client import Job
 
 WRONG_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
+Show = Callable[["Job[Any]"], None]
 
 
 class CommandError(Exception):
@@ -36,12 +42,20 @@ def warn(line: str, *, speaker: str = "arqway") -> None:
     sys.stderr.flush()
 
 
-def say_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows below a heading, with each column as wide as its widest cell. Empty cells are shown as dashes."""
-    cells = [list(heading), *([_cell(text) for text in row] for row in rows)]
+def say_table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows below a heading, with each column as wide as its widest cell.
+
+    None and empty cells are shown as dashes, and control characters are escaped.
+    """
+    cells = [list(heading), *([_cell(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return (text if text.isprintable() else ascii(text)) or "-"
 
 
 def moment(ms: int | None) -> str:
@@ -49,6 +63,50 @@ def moment(ms: int | None) -> str:
     return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _cell(text: str) -> str:
-    """Return the text of a cell, with control characters escaped."""
-    return (text if text.isprintable() else ascii(text)) or "-"
+@contextmanager
+def progress_view() -> Iterator[Show]:
+    """Yield a function that shows a job's state and progress: as a live bar on a terminal, else a line per change."""
+    if not sys.stdout.isatty():
+        yield _plain_lines()
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    note_column = TextColumn("{task.fields[note]}", markup=False)
+    columns = ("{task.fields[state]:<9}", BarColumn(), "{task.fields[count]}", TimeElapsedColumn(), note_column)
+    with Progress(*columns) as progress:
+        bar = progress.add_task("", total=None, state="", count="", note="")
+
+        def show(job: "Job[Any]") -> None:
+            current, total = (job.progress.current, job.progress.total) if job.progress else (0, None)
+            if job.succeeded:
+                current = total = total or 1
+            count, note = _described(job)
+            progress.update(bar, completed=current, total=total, state=job.state, count=count, note=note)
+
+        yield show
+
+
+def _plain_lines() -> Show:
+    shown = ""
+
+    def show(job: "Job[Any]") -> None:
+        nonlocal shown
+        line = "  ".join(filter(None, (f"{job.state:<9}", *_described(job)))).rstrip()
+        if line != shown:
+            say(line)
+            shown = line
+
+    return show
+
+
+def _described(job: "Job[Any]") -> tuple[str, str]:
+    """Return how far a job has come, and its latest message or failure."""
+    count = note = ""
+    if progress := job.progress:
+        note = progress.message or ""
+        if progress.total or progress.current:
+            count = f"{progress.current:g}" + (f"/{progress.total:g}" if progress.total else "")
+    if failure := job.failure:
+        note = f"{failure.message} ({failure.code})"
+    attempt = f"attempt {job.attempt} of {job.max_attempts}" if job.attempt > 1 else ""
+    return count, "  ".join(filter(None, (note, attempt)))

@@ -6,19 +6,25 @@ close by itself. Source: ``uvicorn.Server.shutdown``, 0.54.
 
 import asyncio
 import socket
+import sys
 
 import uvicorn
 from starlette.types import ASGIApp, Scope
 
-from arqway.service.server.limits import WireLimits, raise_open_files
 from arqway.service.server.wire import GuardedProtocol, ServerConfig
 from arqway.service.settings import ServiceSettings
 from arqway.service.sse.stream import OpenStreams
+
+if sys.platform != "win32":
+    import resource
 
 BACKLOG = 2048
 _GRACEFUL_S = 10
 _PATIENCE_S = 1.0
 """How long a client has to read the end of its stream."""
+_MANY_FILES = 1 << 20
+_FILES_KEPT = 1_000
+"""Open files reserved for Redis, reports and the like. Half may be used to tell excess clients to come back later."""
 
 
 def server_config(app: ASGIApp, settings: ServiceSettings) -> ServerConfig:
@@ -34,8 +40,24 @@ def server_config(app: ASGIApp, settings: ServiceSettings) -> ServerConfig:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=_GRACEFUL_S,
     )
-    config.limits = WireLimits.of(settings, raise_open_files())
+    files = _raise_open_files()
+    kept = min(_FILES_KEPT, files // 4)
+    config.settings = settings
+    config.max_connections = min(settings.max_connections, files - kept)
+    config.max_refused = kept // 2
     return config
+
+
+def _raise_open_files() -> int:
+    """Raise this process's limit of open files to the hard limit, and return the new limit."""
+    if sys.platform == "win32":
+        return _MANY_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS: the kernel allows less than the hard limit says
+        hard = soft
+    return _MANY_FILES if hard == resource.RLIM_INFINITY else hard
 
 
 class Server(uvicorn.Server):

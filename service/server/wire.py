@@ -6,21 +6,22 @@ docs/decisions/0015-a-protocol-class-of-our-own.md. ``service.http.middleware.Bo
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Any, cast
 
 import httptools
 import uvicorn
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from arqway.service.http.middleware import HEADERS, request_id_of
 from arqway.service.problems.answers import problem_response
 from arqway.service.problems.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, ServiceBusy
 from arqway.service.problems.table import PROBLEMS
-from arqway.service.server.limits import WireLimits
+from arqway.service.settings import ServiceSettings
 
 logger = logging.getLogger("arqway.service")
 
@@ -29,12 +30,17 @@ _LINGER_S = 2.0
 _FRAMED = 6
 """Bytes on the wire for one byte of a body in the worst case: ``1\\r\\nx\\r\\n``."""
 _PIPELINED = 100
+_TRAILERS: Any = deque(maxlen=0)
+"""Discards what is appended."""
 
 
 class ServerConfig(uvicorn.Config):
     """uvicorn's configuration, with the limits for each connection."""
 
-    limits: WireLimits
+    settings: ServiceSettings
+    max_connections: int
+    max_refused: int
+    """Beyond ``max_connections``, so many clients get a 503; any others are disconnected."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -44,31 +50,24 @@ class GuardedProtocol(HttpToolsProtocol):
     is exact, or too low by less than one read if that read has the end of one request and the beginning of the next.
     """
 
-    __slots__ = ("_deaf", "_limits", "_read_bytes", "_send_timer", "_timer", "_unpaid_bytes")
+    __slots__ = ("_deaf", "_read_bytes", "_send_timer", "_settings", "_timer", "_unpaid_bytes")
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._limits = config.limits
+    config: ServerConfig
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Wait for the first request, or refuse the client."""
+        super().connection_made(transport)
+        self._settings = self.config.settings
         self._deaf = False
         self._read_bytes = 0
         self._unpaid_bytes = 0
         """Bytes of this request's head, framing and trailers."""
         self._timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Wait for the first request, or refuse the client."""
-        super().connection_made(transport)
-        excess = len(self.connections) - self._limits.max_connections
+        excess = len(self.connections) - self.config.max_connections
         if excess <= 0:
-            self._set_timer(self._limits.header_timeout_s, self._on_late)
-        elif excess <= self._limits.max_refused:
+            self._set_timer(self._settings.header_timeout_s, self._on_late)
+        elif excess <= self.config.max_refused:
             self._refuse(ServiceBusy("connections"))
         else:
             transport.abort()
@@ -93,8 +92,8 @@ class GuardedProtocol(HttpToolsProtocol):
             cause = error.__context__
             self._refuse(cause if isinstance(cause, HeadersTooLarge) else MalformedRequest())
             return
-        if self._unpaid_bytes > self._limits.max_header_bytes:
-            self._refuse(HeadersTooLarge(self._limits.max_header_bytes))
+        if self._unpaid_bytes > self._settings.max_header_bytes:
+            self._refuse(HeadersTooLarge(self._settings.max_header_bytes))
         elif self._timer is None:
             self._await_more()
 
@@ -120,9 +119,11 @@ class GuardedProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest
             return
-        limit = self._limits.max_header_bytes
-        if (self._unpaid_bytes > limit or self._read_bytes > limit) and self._head_bytes() > limit:
-            raise HeadersTooLarge(limit)
+        limit = self._settings.max_header_bytes
+        if self._unpaid_bytes > limit or self._read_bytes > limit:
+            head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if head_bytes > limit:
+                raise HeadersTooLarge(limit)
         if len(self.pipeline) >= _PIPELINED:
             raise MalformedRequest
         self._unpaid_bytes = 0
@@ -144,7 +145,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Pause the response until the client has read what was written, as long as it reads anything at all."""
         super().pause_writing()
-        self._await_taking()
+        self._await_reading()
 
     def resume_writing(self) -> None:
         """Resume the response."""
@@ -157,13 +158,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """Close a connection on which no further request has arrived."""
         self._close()
 
-    def _await_taking(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        self._send_timer = self.loop.call_later(self._limits.send_timeout_s, self._on_slow_taking, left)
-
-    def _on_slow_taking(self, before: int) -> None:
-        if self.transport.get_write_buffer_size() < before:
-            self._await_taking()
+    def _await_reading(self, unread_before: float = inf) -> None:
+        """Disconnect a client that has read nothing since the last look, else look again later."""
+        unread = self.transport.get_write_buffer_size()
+        if unread < unread_before:
+            self._send_timer = self.loop.call_later(self._settings.send_timeout_s, self._await_reading, unread)
         else:
             self.transport.abort()
 
@@ -171,25 +170,22 @@ class GuardedProtocol(HttpToolsProtocol):
         """Set a timer for what the client must send next: the rest of a body or, while nothing is served, a head."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            self._set_timer(self._limits.header_timeout_s, self._on_late)
+            self._set_timer(self._settings.header_timeout_s, self._on_late)
         elif cycle.more_body:
-            self._set_timer(self._limits.body_timeout_s, self._on_late)
+            self._set_timer(self._settings.body_timeout_s, self._on_late)
 
     def _on_late(self) -> None:
         self._timer = None
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            self._on_late_body(cycle)
-        elif self._unpaid_bytes > 0 and not (cycle and cycle.more_body):
-            self._refuse(RequestTimeout(self._limits.header_timeout_s))
-        else:
-            self._close()  # it was silent, or is still sending a body that is not read
-
-    def _on_late_body(self, cycle: RequestResponseCycle) -> None:
-        if self.pipeline:
+        if cycle is None or cycle.response_complete:
+            if self._unpaid_bytes > 0 and not (cycle and cycle.more_body):
+                self._refuse(RequestTimeout(self._settings.header_timeout_s))
+            else:
+                self._close()  # it was silent, or is still sending a body that is not read
+        elif self.pipeline:
             self._await_more()  # it may be late only because reading is paused until its turn
         elif not cycle.response_started:
-            self._refuse(RequestTimeout(self._limits.body_timeout_s))
+            self._refuse(RequestTimeout(self._settings.body_timeout_s))
 
     def _refuse(self, refusal: HTTPException) -> None:
         """Stop reading from this client. Earlier requests are served first, then the connection is closed."""
@@ -210,12 +206,15 @@ class GuardedProtocol(HttpToolsProtocol):
         """Send the refusal and close, first only for writing: closing with unread data would destroy the response."""
         if self.transport.is_closing():
             return
-        request_id = request_id_of(scope)
-        if self._limits.log:
-            fields = {"status": refusal.status_code, "code": PROBLEMS[type(refusal)].code, "request_id": request_id}
+        kind, request_id = PROBLEMS[type(refusal)], request_id_of(scope)
+        if self._settings.access_log:
+            fields = {"status": refusal.status_code, "code": kind.code, "request_id": request_id}
             logger.info("Refused", extra=fields)
-        own = (b"x-request-id", request_id.encode())
-        self.transport.write(_written(refusal, [*self.server_state.default_headers, own]))
+        response = problem_response(kind, refusal.detail)
+        response.link_below("")
+        own = [(b"x-request-id", request_id.encode()), *response.raw_headers, *HEADERS, (b"connection", b"close")]
+        head = b"".join(b"%b: %b\r\n" % header for header in [*self.server_state.default_headers, *own])
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[refusal.status_code], head, bytes(response.body)))
         self.transport.write_eof()
         self.flow.resume_reading()
         self._set_timer(_LINGER_S, self.transport.abort)
@@ -226,9 +225,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
         self._set_timer(_LINGER_S, self.transport.abort)
 
-    def _head_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-
     def _set_timer(self, delay_s: float, callback: Callable[[], object]) -> None:
         self._unset_timer()
         self._timer = self.loop.call_later(delay_s, callback)
@@ -237,21 +233,3 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-class _Nowhere(list[tuple[bytes, bytes]]):
-    """A list that stays empty."""
-
-    def append(self, _: tuple[bytes, bytes]) -> None:
-        """Discard the item."""
-
-
-_TRAILERS = _Nowhere()
-
-
-def _written(refusal: HTTPException, headers: list[tuple[bytes, bytes]]) -> bytes:
-    response = problem_response(PROBLEMS[type(refusal)], refusal.detail)
-    response.link_below("")
-    lines = [*headers, *response.raw_headers, *HEADERS, (b"connection", b"close")]
-    head = b"".join(b"%b: %b\r\n" % line for line in lines)
-    return b"%b%b\r\n%b" % (STATUS_LINE[refusal.status_code], head, bytes(response.body))

@@ -202,7 +202,7 @@ async def test_a_queue_is_paused_and_resumed(run: Run) -> None:
     await run("pause", "default")
     heading, *rows = (await run("queues")).out.splitlines()
     (row,) = [row for row in rows if row.startswith("default ")]
-    assert told == ["paused\n", "was paused already\n", "resumed\n", "was not paused\n"]
+    assert told == ["paused\n", "already paused\n", "resumed\n", "was not paused\n"]
     assert heading.split()[:5] == ["QUEUE", "DUE", "OLDEST", "LATER", "RUNNING"]
     assert row.split()[:2] == ["default", "1"]
     assert row.endswith("Z")
@@ -229,11 +229,11 @@ async def test_dead_letters_are_grouped_and_redriven(run: Run, run_worker: RunWo
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["submit", "a.b", "{}", "--delay", "soon"], "not a time like 90s"),
-        (["submit", "a.b", "{}", "--delay", "-1"], "not a time like 90s"),
-        (["submit", "a.b", "{}", "--wait", "1e3"], "not a time like 90s"),
-        (["submit", "a.b", "{}", "--run-at", "tomorrow"], "not a moment with a time zone"),
-        (["submit", "a.b", "{}", "--deadline", "2100-01-01T00:00:00"], "not a moment with a time zone"),
+        (["submit", "a.b", "{}", "--delay", "soon"], "not a duration like 90s"),
+        (["submit", "a.b", "{}", "--delay", "-1"], "not a duration like 90s"),
+        (["submit", "a.b", "{}", "--wait", "1e3"], "not a duration like 90s"),
+        (["submit", "a.b", "{}", "--run-at", "tomorrow"], "not a time with a time zone"),
+        (["submit", "a.b", "{}", "--deadline", "2100-01-01T00:00:00"], "not a time with a time zone"),
         (["submit", "a.b", "{}", "--idempotency-key", ""], "1 to 255 visible characters"),
         (["submit", "test.sum", "[1]", "--queue", "other"], "Jobs of the kind test.sum go to: default."),
         (["submit", "test.sum", "[1]", "--delay", "1", "--run-at", "2100-01-01T00:00:00Z"], "exclude each other"),
@@ -285,7 +285,7 @@ async def test_a_lost_answer_is_told_as_such(settings: Settings, capsys: Capture
     first, second = capsys.readouterr().err.splitlines()
     assert (submitted, asked) == (1, 1)
     assert first.startswith(f"arqway: The service at {url} broke off: ")
-    assert first.endswith("; whether it took the request is not known")
+    assert first.endswith("; it is not known whether the request was accepted")
     assert "not known" not in second
 
 

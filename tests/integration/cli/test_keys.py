@@ -98,7 +98,7 @@ def test_a_key_is_revoked_once(run: Run, capsys: Captured) -> None:
     """Once more is no error; a key that is not there is one, in one line."""
     key_id = run("keys", "create", "--name", "n").split("_")[1]
     assert run("keys", "revoke", key_id).startswith("revoked; ")
-    assert run("keys", "revoke", key_id) == "revoked before\n"
+    assert run("keys", "revoke", key_id) == "already revoked\n"
     assert main(["keys", "revoke", "nobody"]) == 1
     assert capsys.readouterr().err == "arqway: there is no key nobody; `arqway keys list` shows them\n"
 
@@ -128,7 +128,7 @@ def test_a_first_key_is_made_only_where_there_is_none(run: Run, settings: Settin
         (["keys", "create", "--name", "n", "--rate", "inf"], "--rate: "),
         (["keys", "create", "--name", "n", "--rate", "1", "--burst", "0"], "--rate: a burst"),
         (["keys", "create", "--name", "n", "--burst", "5"], "--burst needs --rate"),
-        (["keys", "create", "--name", "n", "--expires-in", "90"], "not a time like 90d"),
+        (["keys", "create", "--name", "n", "--expires-in", "90"], "not a duration like 90d"),
         (["keys", "create", "--name", "n", "--expires-in", "0d"], "cannot expire at once"),
         (["keys", "create", "--name", "n", "--expires-in", "-1d"], "expected one argument"),
         (["keys", "revoke"], "the following arguments are required: ID"),

@@ -98,7 +98,7 @@ async def test_a_job_that_does_not_succeed_gives_watch_exit_code_1(tmp_path: Pat
     _, waiting = await run(tmp_path, "submit", "shop.wait", '{"number": 7}')
     with arqway(tmp_path, "watch", waiting, name="watch") as watch:
         await watch.says("Waiting")
-        assert await run(tmp_path, "cancel", waiting) in {(0, "it runs, and was told to end"), (0, "cancelled")}
+        assert await run(tmp_path, "cancel", waiting) in {(0, "still running; it was asked to stop"), (0, "cancelled")}
         assert await watch.ends() == 1
         assert "cancelled" in watch.output
 

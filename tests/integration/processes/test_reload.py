@@ -98,7 +98,7 @@ async def test_sighup_with_a_broken_module_changes_nothing(tmp_path: Path, redis
             (first,) = await living(workers, 1)
             module.write_text("(\n")
             command.signal(SIGHUP)
-            await command.says("arqway: mine.py, line 1: SyntaxError: '(' was never closed; the processes that run")
+            await command.says("arqway: mine.py, line 1: SyntaxError: '(' was never closed; the running processes")
             assert [worker.id for worker in await workers.read()] == [first.id]
             module.write_text("from tests.support.fleet import JOBS  # mended\n")
             command.signal(SIGHUP)
@@ -177,7 +177,7 @@ async def test_up_reloads_when_a_file_changes(tmp_path: Path) -> None:
         module.write_text(_VERSION.format(version="second"))
         await runs_version(up, "second")
         module.write_text("import nothing\n")
-        await up.says("arqway: shop.py, line 1: ModuleNotFoundError: No module named 'nothing'; the processes that run")
+        await up.says("arqway: shop.py, line 1: ModuleNotFoundError: No module named 'nothing'; the running processes")
         await runs_version(up, "second")
         module.write_text(_VERSION.format(version="the third"))
         await runs_version(up, "the third")
