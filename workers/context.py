@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from arqway.workers.client.submission import SubmitOptions
     from arqway.workers.definition import JobDefinition
 
+_MESSAGE_CHARS_MAX = 2_000
 ResourcesT = TypeVar("ResourcesT", default=Any)
 StepT = TypeVar("StepT")
 PayloadT = TypeVar("PayloadT")
@@ -181,7 +182,10 @@ class JobContext(Generic[ResourcesT]):
 
         Raises:
             TypeError: ``current`` or ``total`` is not a finite number.
+            ValueError: The message has more than 2,000 characters.
         """
+        if message is not None and len(message) > _MESSAGE_CHARS_MAX:
+            raise ValueError(f"a progress message has {_MESSAGE_CHARS_MAX:,} characters at most, not {len(message):,}")
         self.link.report(Progress(_number(current), None if total is None else _number(total), _clean(message)))
         await asyncio.sleep(0)
 

@@ -128,6 +128,10 @@ class Settings(BaseSettings):
         default=(), description="networks that webhooks may go to although they are private, and without TLS; as CIDR"
     )
     webhook_slots: int = Field(default=20, ge=1, le=10_000, description="webhooks one worker process sends at a time")
+    max_payload_bytes: int = Field(default=1_048_576, ge=1, description="largest payload, as JSON, that a job may have")
+    max_result_bytes: int = Field(
+        default=1_048_576, ge=1, description="largest result of a job or a step, as JSON, that is stored"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe level that is logged"
     )

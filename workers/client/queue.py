@@ -15,9 +15,11 @@ from arqway.workers.client.submission import (
     Accepted,
     SubmitOptions,
     accepted_record,
+    check_size,
     delay_ms,
     make_submission,
     new_id,
+    portions,
     refusal_error,
     retry_error,
     strict_json,
@@ -33,8 +35,6 @@ from arqway.workers.store.connection import open_redis
 from arqway.workers.store.events import Streams
 from arqway.workers.store.jobs import Acceptance, BatchOpening, JobStore, Refusal, Submission, SubmitAnswer
 
-_PORTION = 500
-"""Jobs that one script call accepts; more would block Redis for others for longer than about 10 ms."""
 _LOOK_AGAIN_S = 5.0
 """How often a waiter reads the job again although its feed is silent."""
 
@@ -134,8 +134,8 @@ class JobQueue:
         """
         options: SubmitOptions = {"delay": delay, "run_at": run_at}
         jobs = [make_submission(job, job.write_payload(payload), options, self._settings) for payload in payloads]
-        for i in range(0, len(jobs), _PORTION):
-            await self._store.submit(jobs[i : i + _PORTION])
+        for portion in portions(jobs):
+            await self._store.submit(portion)
         return [submission.id for submission in jobs]
 
     async def submit_json(self, kind: str, payload_json: bytes, **options: Unpack[SubmitOptions]) -> Accepted:
@@ -263,6 +263,7 @@ class JobQueue:
         if payload_json is not None:
             job = self.registry.find((await self.read(job_id, tenant=tenant)).kind)
             job.read_payload(payload_json)
+            check_size(payload_json, self._settings)
             written = job.write_envelope(strict_json(payload_json), int(time() * 1000))
         answer = await self._store.retry(
             possible_id(job_id), new_id(), tenant=tenant, version=version, written=written, delay_ms=delay_ms(delay)

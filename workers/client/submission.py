@@ -1,7 +1,7 @@
 """The options of a job, how it becomes a submission, and what the store's refusals mean."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
 from time import time
@@ -16,6 +16,7 @@ from arqway.workers.contract.record import JobRecord
 from arqway.workers.contract.states import JobState
 from arqway.workers.definition import JobDefinition, JobOptions
 from arqway.workers.settings import Settings
+from arqway.workers.store.batcher import MAX_BYTES
 from arqway.workers.store.jobs import (
     Acceptance,
     CancelAnswer,
@@ -28,6 +29,7 @@ from arqway.workers.store.jobs import (
 )
 
 TAGS_MAX = 8
+_PORTION = 500
 _ID_CHARS_WITH_CALLBACK = 110
 """The webhook delivery of such a job is itself a job, with a longer id."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,10 +73,31 @@ def new_id() -> str:
         return first
 
 
+def check_size(payload_json: bytes, settings: Settings) -> None:
+    """Raise InvalidPayload if the payload is larger than ``ARQWAY_MAX_PAYLOAD_BYTES``."""
+    if len(payload_json) > (most := settings.max_payload_bytes):
+        raise errors.InvalidPayload(f"The payload has {len(payload_json):,} bytes as JSON; the limit is {most:,}.")
+
+
+def portions(jobs: Iterable[Submission]) -> Iterator[list[Submission]]:
+    """Divide jobs into as many script calls as keep Redis from blocking others for longer than about 10 ms."""
+    portion: list[Submission] = []
+    size = 0
+    for job in jobs:
+        size += job.size()
+        if portion and (len(portion) == _PORTION or size > MAX_BYTES):
+            yield portion
+            portion, size = [], job.size()
+        portion.append(job)
+    if portion:
+        yield portion
+
+
 def make_submission(
     job: JobDefinition[Any, Any], payload_json: bytes, options: SubmitOptions, settings: Settings
 ) -> Submission:
-    """Return the submission of an already validated payload. Raises InvalidSubmission for an invalid option."""
+    """Return the submission of an already validated payload. Raises InvalidSubmission for an invalid option or size."""
+    check_size(payload_json, settings)
     now_ms = int(time() * 1000)
     if not options:
         envelope = job.write_envelope(payload_json, now_ms)

@@ -26,6 +26,7 @@ from arqway.workers.store.jobs import JobStore
 logger = logging.getLogger("arqway.workers.engine")
 
 _CLAIM_MAX = 200
+_UNHEARD_MAX = 100
 _BACKLOG_PER_SLOT = 4
 """Per slot, how many ended jobs may wait to be settled before claiming stops: Redis is slower than the jobs."""
 _SHORTEST_WAIT_S = 0.001
@@ -54,6 +55,8 @@ class Intake(Observer):
         self._lease_ms = int(lease_s * 1000)
         self._boot = secrets.token_hex(6)
         self._claims = 0
+        self._unheard: dict[str, list[str]] = {}
+        """The token prefixes of claims whose answers have not arrived, by queue."""
         self._stopped = asyncio.Event()
         self._changed = asyncio.Event()
         """Set when a slot becomes free, an outcome is written, or somebody who waits is to look again."""
@@ -137,14 +140,19 @@ class Intake(Observer):
         for queue in slots.turn():
             if claimed < want and not self._stopped.is_set():
                 self._claims += 1
+                prefix, unheard = f"{self._boot}.{self._claims}.", self._unheard.setdefault(queue, [])
+                asked = tuple(unheard)
+                unheard.append(prefix)  # until the answer is here
                 found = await self._store.claim(
                     queue,
                     want=min(want - claimed, _CLAIM_MAX),
                     lease_ms=self._lease_ms,
                     worker=self._worker_id,
-                    token_prefix=f"{self._boot}.{self._claims}.",
+                    token_prefix=prefix,
                     on_probation=self._executor.on_probation(),
+                    unheard=asked[-_UNHEARD_MAX:],
                 )
+                unheard.clear()
                 if self._stopped.is_set():
                     self._executor.hand_back(found.jobs)
                 else:

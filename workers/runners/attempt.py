@@ -10,7 +10,9 @@ from arqway.workers.client.submission import SubmitOptions
 from arqway.workers.contract.errors import LeaseLost
 from arqway.workers.contract.record import JobRecord, Progress
 from arqway.workers.contract.states import EndReason, JobState
+from arqway.workers.contract.values import InvalidResult
 from arqway.workers.definition import JobDefinition
+from arqway.workers.settings import Settings
 from arqway.workers.store.attempts import Claim, ProgressWrite
 from arqway.workers.store.batcher import Batcher
 from arqway.workers.store.jobs import JobStore
@@ -27,8 +29,8 @@ class Attempt:
         claim: The claim that entitles this process to run the job.
         store: The store that steps are read from and written to.
         progress_writer: Writes progress reports; shared by all attempts in the process.
-        grace_s: How long the job may take to end after its task is cancelled.
-        overdue: Called if the job has not ended after ``grace_s``.
+        settings: How long the job may take to end after its task is cancelled, and how large a step's result may be.
+        overdue: Called if the job has not ended after the grace time.
         queue: Submits child jobs; shared by all attempts in the process.
     """
 
@@ -58,14 +60,14 @@ class Attempt:
         claim: Claim,
         store: JobStore,
         progress_writer: Batcher[ProgressWrite, bool],
-        grace_s: float,
+        settings: Settings,
         overdue: "Callable[[Attempt], None]",
         queue: JobQueue,
     ) -> None:
         self.claim = claim
         self._store = store
         self._write = progress_writer
-        self._grace_s = grace_s
+        self._settings = settings
         self._overdue = overdue
         self._queue = queue
         self._loop = asyncio.get_running_loop()
@@ -114,7 +116,7 @@ class Attempt:
         self.reason = reason
         if self._task is not None:
             self._task.cancel()
-            self._timers += (self._loop.call_later(self._grace_s, self._overdue, self),)
+            self._timers += (self._loop.call_later(self._settings.cancel_grace_s, self._overdue, self),)
 
     def close(self) -> None:
         """Stop all timers. From now on nothing cancels the task."""
@@ -136,7 +138,9 @@ class Attempt:
         return await self._store.read_step(self.claim.id, name)
 
     async def keep_step(self, name: str, result_json: bytes) -> bytes | None:
-        """Store the result of a step, fenced by this attempt's token."""
+        """Store the result of a step, fenced by this attempt's token. Raises InvalidResult if it is too large."""
+        if len(result_json) > (most := self._settings.max_result_bytes):
+            raise InvalidResult(f"the result of step {name!r} has {len(result_json):,} bytes; the limit is {most:,}")
         return await self._store.keep_step(self.claim.id, self.claim.token, name, result_json)
 
     async def submit(self, job: JobDefinition[Any, Any], payload: Any, options: SubmitOptions) -> JobRecord:

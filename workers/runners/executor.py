@@ -176,13 +176,17 @@ class Executor:
         if attempt.timed_out:
             return ended(EndReason.TIMEOUT, limit_s)
         try:
-            return Succeeded(definition.write_result(result))
+            result_json = definition.write_result(result)
+            if len(result_json) > (most := self._settings.max_result_bytes):
+                message = f"The result has {len(result_json):,} bytes as JSON; the limit is {most:,}."
+                return refused("invalid_result", message)
+            return Succeeded(result_json)
         except InvalidResult as error:
             cause = text_of(error.__cause__ or error)
             return refused("invalid_result", "The job's result cannot be written as JSON.", cause)
 
     def _attempt(self, claim: Claim) -> Attempt:
-        return Attempt(claim, self._store, self._progress, self._settings.cancel_grace_s, self._abandon, self._queue)
+        return Attempt(claim, self._store, self._progress, self._settings, self._abandon, self._queue)
 
     def _continues(self, claim: Claim) -> bool:
         """Return whether the job is still running here, its lease having expired while Redis was unavailable.

@@ -116,10 +116,22 @@ class AttemptStore(Facade):
     """What workers do with jobs."""
 
     async def claim(
-        self, queue: str, *, want: int, lease_ms: int, worker: str, token_prefix: str, on_probation: int = 0
+        self,
+        queue: str,
+        *,
+        want: int,
+        lease_ms: int,
+        worker: str,
+        token_prefix: str,
+        on_probation: int = 0,
+        unheard: Sequence[str] = (),
     ) -> Claims:
-        """Claim up to ``want`` due jobs. Atomic: one script. ``token_prefix`` must never have been used before."""
-        args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation]
+        """Claim up to ``want`` due jobs. Atomic: one script.
+
+        ``token_prefix`` must never have been used before. ``unheard`` are the prefixes of earlier claims by this worker
+        whose answers never arrived: their jobs are due again, which counts neither as an attempt nor as a rescue.
+        """
+        args: list[Value] = [want, lease_ms, worker, token_prefix, on_probation, *unheard]
         now, first, *flat = await self._call("claim", args, [keys.queue(queue)])
         next_due = int(float(first))
         jobs = [_claim(row, queue, int(now)) for row in rows(flat, 11)]

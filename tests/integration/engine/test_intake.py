@@ -160,3 +160,47 @@ async def test_a_second_signal_ends_the_wait_for_running_jobs(settings: Settings
 
 async def _runs(jobs: JobQueue, job_id: str) -> None:
     await wait_for(jobs, job_id, lambda record: record.state is JobState.RUNNING, "runs")
+
+
+async def test_a_claim_whose_answer_was_lost_counts_for_nothing(
+    run_worker: RunWorker, open_jobs: OpenQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its jobs run as soon as the worker hears from Redis again, however often that happened; no worker was lost."""
+    claim = JobStore.claim
+    lost: list[object] = []
+
+    async def claim_and_lose_the_answer(store: JobStore, queue: str, **options: Any) -> Claims:
+        found = await claim(store, queue, **options)
+        if found.jobs and len(lost) < 6:
+            lost.append(found.jobs)
+            raise StoreUnavailable
+        return found
+
+    monkeypatch.setattr(JobStore, "claim", claim_and_lose_the_answer)
+    async with open_jobs(ANYWHERE) as jobs:
+        ids = await jobs.submit_many(anywhere, [Number(value=n) for n in range(5)])
+        async with run_worker(ANYWHERE, lease_s=3600):
+            ended = [await jobs.wait(job_id, timeout_s=20) for job_id in ids]
+    assert len(lost) == 6
+    assert [(record.result, record.attempt, record.rescues) for record in ended] == [(n, 1, 0) for n in range(5)]
+
+
+async def test_lost_answers_of_one_worker_are_no_business_of_another(open_jobs: OpenQueue, settings: Settings) -> None:
+    """A claim names only its own earlier claims, and takes no job that others run."""
+    async with open_jobs(ANYWHERE) as jobs:
+        ids = await jobs.submit_many(anywhere, [Number(value=n) for n in range(4)])
+        store = jobs._store
+
+        async def claimed(prefix: str, want: int, *unheard: str) -> list[tuple[str, int]]:
+            found = await store.claim(
+                "default", want=want, lease_ms=60_000, worker="w", token_prefix=prefix, unheard=unheard
+            )
+            return [(each.id, each.rescues) for each in found.jobs]
+
+        mine, theirs = await claimed("a.1.", 2), await claimed("b.1.", 2)
+        assert {job_id for job_id, _ in [*mine, *theirs]} == set(ids)
+        assert await claimed("c.1.", 4, "c.0.") == []
+        assert sorted(await claimed("a.2.", 4, "a.1.")) == sorted(mine)
+        assert await claimed("a.3.", 4, "a.1.") == []
+        for job_id in ids:
+            await jobs.cancel(job_id)

@@ -76,8 +76,9 @@ async def test_a_blocked_loop_keeps_its_lease(
         time.sleep(2.5)  # noqa: ASYNC251 - the point
         return ctx.attempt
 
-    registry = Registry([blocks])
+    registry = Registry([blocks, double])
     async with run_worker(registry), open_jobs(registry) as jobs:
+        await jobs.wait((await jobs.submit(double, Number(value=1))).id, timeout_s=10)  # connects
         record = await jobs.wait((await jobs.submit(blocks, Empty())).id, timeout_s=10)
     assert (record.state, record.rescues) == (JobState.SUCCEEDED, 0)
     (report,) = [line for line in caplog.records if "loop is blocked" in line.message]

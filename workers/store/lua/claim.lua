@@ -5,6 +5,7 @@
 -- ARGV[1] now (ms, 0: the server's clock)  ARGV[2] want  ARGV[3] lease (ms)
 -- ARGV[4] worker id  ARGV[5] prefix of this claim's tokens, never used before
 -- ARGV[6] number of jobs on probation that the worker is running: those rescued more than once
+-- ARGV[7...] prefixes of the tokens of earlier claims by this worker whose answers it has not received
 -- Returns {now, score of the queue's first id (-1: empty),
 --          then for each job: id, token, kind ('': unknown), attempt, rescues, max attempts ('': unknown),
 --          created (ms), due (ms), cancel (1: requested, else 0), envelope ('': gone), deadline (ms; '': none)}
@@ -20,6 +21,21 @@ local queue_name = queue == 'arq:queue' and 'default' or string.match(queue, '^a
 if redis.call('HEXISTS', 'paused-queues', queue_name) == 1 then
   redis.call('DEL', 'wake:' .. queue)
   return { now, -1 }
+end
+
+-- What those earlier claims took is due again, as if they had not been: nobody was lost while running it.
+local unheard = {}
+if ARGV[7] then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue, '(' .. now, now + lease, 'LIMIT', 0, 10000)) do
+    local token = redis.call('HGET', RECORD .. id, 'token') or ''
+    for i = 7, #ARGV do
+      if string.sub(token, 1, #ARGV[i]) == ARGV[i] then
+        unheard[id] = true
+        redis.call('DEL', LEASE .. id)
+        redis.call('ZADD', queue, now, id)
+      end
+    end
+  end
 end
 
 local function take(id, score, envelope)
@@ -40,7 +56,7 @@ local function take(id, score, envelope)
       leased[#leased + 1], leased[#leased + 2] = lease_end, id -- moved by a stock client's abort; the lease is valid
       return
     end
-    if rescues > 0 and suspects > 0 then
+    if rescues > 0 and suspects > 0 and not unheard[id] then
       -- Both this job and another that the worker is running or has just claimed have lost workers before. Either may
       -- be a poison job, so they run apart: the others should not be lost with it.
       leased[#leased + 1], leased[#leased + 2] = now + suspects * APART_MS, id
@@ -48,9 +64,11 @@ local function take(id, score, envelope)
       return
     end
     if rescues > 0 then suspects = 1 end
-    rescues = rescues + 1
-    note_attempt(id, now, 'worker_lost')
-    redis.call('HSET', RECORD .. id, 'rescues', rescues)
+    if not unheard[id] then
+      rescues = rescues + 1
+      note_attempt(id, now, 'worker_lost')
+      redis.call('HSET', RECORD .. id, 'rescues', rescues)
+    end
   end
   if attempt > 0 then redis.call('HDEL', RECORD .. id, 'progress') end -- from an earlier attempt
   if state ~= 'running' then
