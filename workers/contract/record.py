@@ -180,9 +180,14 @@ class JobRecord:
 
     @classmethod
     def from_values(cls, job_id: str, values: Sequence[bytes | None]) -> Self | None:
-        """Read the values of ``RECORD_FIELDS``, in that order; None if there is no record."""
-        found = {name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
-        return cls.from_hash(job_id, found) if "state" in found else None
+        """Read the values of ``RECORD_FIELDS``, in that order; None if there is no record, or none that can be read."""
+        try:
+            found = {
+                name: value.decode() for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None
+            }
+            return cls.from_hash(job_id, found) if "state" in found else None
+        except (ValueError, TypeError, AttributeError, KeyError):  # somebody else wrote it; it concerns no other job
+            return None
 
 
 RECORD_FIELDS = tuple("result" if f.name == "result_json" else f.name for f in fields(JobRecord) if f.name != "id")

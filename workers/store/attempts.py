@@ -183,7 +183,8 @@ class AttemptStore(Facade):
         return {job_id.decode(errors="replace"): int(score) for job_id, score in entries if abs(score) != inf}
 
     async def next_wakeup(self, queues: Sequence[str], *, timeout_s: float) -> bool:
-        """Wait up to ``timeout_s`` until a job in one of the queues may have become due; return whether one has."""
+        """Wait up to ``timeout_s``, or 10 s, until a job in one of the queues may be due; return whether one is."""
+        timeout_s = min(timeout_s, _LISTEN_S)
         with store_errors():
             return None is not await self.redis.blpop([keys.wake(queue) for queue in queues], timeout=timeout_s)  # type: ignore[misc, arg-type]
 

@@ -1,5 +1,10 @@
 """An idle worker begins a job as soon as it is accepted, by whatever way."""
 
+import time
+from datetime import UTC, datetime
+
+import pytest
+
 from arqway import JobState, Registry
 from arqway.workers.client import Batches, BatchItem, JobQueue, Queues
 from tests.conftest import OpenQueue, RunWorker
@@ -45,3 +50,31 @@ async def test_resuming_a_queue_wakes_a_worker(run_worker: RunWorker, open_jobs:
         await Queues(jobs).pause("default", paused=False)
         for record in records:
             assert (await jobs.wait(record.id, timeout_s=10)).state is JobState.SUCCEEDED
+
+
+async def test_a_start_in_the_past_overtakes_nobody(open_jobs: OpenQueue) -> None:
+    """Such a job is due now: it neither jumps the queue nor makes it look decades old."""
+    registry = Registry([double])
+    async with open_jobs(registry) as jobs:
+        first = await jobs.submit(double, Number(value=1))
+        past = await jobs.submit(double, Number(value=2), run_at=datetime(1970, 1, 2, tzinfo=UTC))
+        assert past.due_ms is not None
+        assert first.due_ms is not None
+        assert past.due_ms >= first.due_ms
+        assert (await jobs.read(past.id)).due_ms == past.due_ms
+        for record in (first, past):
+            await jobs.cancel(record.id)
+
+
+async def test_a_long_poll_interval_is_no_outage(
+    run_worker: RunWorker, open_jobs: OpenQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that polls less often than its connection gives up waiting never takes the server for away."""
+    registry = Registry([double])
+    async with run_worker(registry, poll_s=120), open_jobs(registry) as jobs:
+        store = jobs._store
+        begun_s = time.monotonic()
+        assert not await store.next_wakeup(["quiet"], timeout_s=120)
+        assert 5 < time.monotonic() - begun_s < 14
+        assert (await jobs.wait((await jobs.submit(double, Number(value=4))).id, timeout_s=5)).result == 8
+    assert not [record for record in caplog.records if "away" in record.message]

@@ -11,9 +11,9 @@
 --          created (ms), due (ms), cancel (1: requested, else 0), envelope ('': gone), deadline (ms; '': none)}
 -- For a paused queue: {now, -1}
 
-local ABORT_MS, APART_MS, NOTHING = 86400000, 500, {}
+local ABORT_MS, APART_MS, UNREADABLE_MS, NOTHING = 86400000, 500, 60000, {}
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local abort = redis.call('EXISTS', ABORT) == 1
+local abort = redis.call('TYPE', ABORT).ok == 'zset'
 if abort then redis.call('ZREMRANGEBYSCORE', ABORT, '-inf', now - ABORT_MS) end
 local answer, leased, got, looked, suspects = { now, -1 }, {}, 0, 0, tonumber(ARGV[6])
 
@@ -39,6 +39,10 @@ if ARGV[7] then
 end
 
 local function take(id, score, envelope)
+  if not is_utf8(id) then
+    redis.call('ZREM', queue, id) -- no id of ours or of arq's, so nobody could ever read or settle the job
+    return
+  end
   local r = redis.call('HMGET', RECORD .. id, 'state', 'kind', 'attempt', 'max_attempts', 'created_ms', 'due_ms', 'version',
     'tenant', 'deadline_ms')
   if not r[1] or next(MOVES[r[1]]) == nil then r = adopt(id, r, envelope, score, queue_name, now) end
@@ -93,6 +97,17 @@ local function take(id, score, envelope)
   got = got + 1
 end
 
+-- Removes what is not ours from a job's keys and, if that was not enough, its record, as if a stock producer had
+-- enqueued the job; after that the job waits.
+local function mend(id, faults)
+  if faults == 2 then redis.call('DEL', RECORD .. id) end
+  if faults == 3 then leased[#leased + 1], leased[#leased + 2] = now + UNREADABLE_MS, id end
+  local types = { [RECORD .. id] = 'hash', [EVENTS .. id] = 'stream', [STEPS .. id] = 'hash', [LEASE .. id] = 'string' }
+  for key, own in pairs(types) do
+    if redis.call('TYPE', key).ok ~= own then redis.call('DEL', key) end
+  end
+end
+
 -- Every id examined leaves the due range, so each iteration reads new ones. The limit keeps a call short even if a
 -- stock client has put back many ended jobs.
 while got < want and looked < want + 1000 do
@@ -101,7 +116,13 @@ while got < want and looked < want + 1000 do
   local envelopes = {}
   for i = 1, #due, 2 do envelopes[#envelopes + 1] = ENVELOPE .. due[i] end
   envelopes = redis.call('MGET', unpack(envelopes))
-  for i = 1, #due, 2 do take(due[i], tonumber(due[i + 1]), envelopes[(i + 1) / 2]) end
+  for i = 1, #due, 2 do
+    local id, score, envelope = due[i], tonumber(due[i + 1]), envelopes[(i + 1) / 2]
+    for faults = 1, 3 do -- one job whose keys hold what is not ours holds up no other
+      if pcall(take, id, score, envelope) then break end
+      mend(id, faults)
+    end
+  end
   call_with_many('ZADD', queue, leased)
   leased = {}
   looked = looked + #due / 2

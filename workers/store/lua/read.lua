@@ -4,6 +4,11 @@
 
 local count, answer = tonumber(ARGV[2]), {}
 for i = count + 3, #ARGV do
-  answer[#answer + 1] = redis.call('HMGET', RECORD .. ARGV[i], unpack(ARGV, 3, count + 2))
+  local values = redis.pcall('HMGET', RECORD .. ARGV[i], unpack(ARGV, 3, count + 2))
+  if values.err then -- somebody else's value under this key: no record, and no harm to the others
+    values = {}
+    for n = 1, count do values[n] = false end
+  end
+  answer[#answer + 1] = values
 end
 return answer

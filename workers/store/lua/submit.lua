@@ -69,7 +69,7 @@ end
 
 local function take(i, more)
   local at = tonumber(ARGV[i + 4])
-  local due = at > 0 and at or now + tonumber(ARGV[i + 5])
+  local due = at > 0 and math.max(at, now) or now + tonumber(ARGV[i + 5]) -- the past would overtake all who wait
   accept(now, ARGV[i], ARGV[i + 8], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], due, ARGV[i + 6], ARGV[i + 7], more)
   if more and more.idempotency then remember(more.idempotency, ARGV[i], due) end
   seen[ARGV[i]] = true
