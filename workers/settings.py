@@ -4,6 +4,8 @@
 """
 
 import re
+from errno import ENOTDIR
+from os import strerror
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -165,6 +167,18 @@ class Settings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith("unix://"):
             RedisDsn(url.get_secret_value())
         return url
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder, and those above it that are missing, for its owner alone; what exists keeps its permissions.
+
+    Raises OSError.
+    """
+    for path in (*reversed(folder.absolute().parents), folder):
+        if not path.exists():
+            path.mkdir(mode=0o700, exist_ok=True)
+    if not folder.is_dir():
+        raise NotADirectoryError(ENOTDIR, strerror(ENOTDIR), str(folder))
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)

@@ -18,6 +18,7 @@ from arqway.service.cli.up import api_part, base_url, free_port
 from arqway.service.client.views import read_object
 from arqway.workers.processes.target import OURS
 from arqway.workers.processes.workers import worker_part
+from arqway.workers.settings import make_private
 
 CUSTOMER = 14_048
 FOLDER = Path("demo")
@@ -43,7 +44,7 @@ def demo(arguments: Namespace) -> None:
     with embedded_server(settings, share=False) as server:
         if server:
             lap("embedded server started")
-        home.mkdir(parents=True, exist_ok=True)
+        make_private(home)
         shutil.rmtree(home / "reports", ignore_errors=True)  # else a second demo would find its report already finished
         worker = replace(worker_part(settings, target, server), log=home / "worker.log")
         parts = [api_part(target, server, log=home / "api.log"), worker]

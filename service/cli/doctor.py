@@ -12,7 +12,7 @@ from arqway.service.cli.terminal import FAILED, say
 from arqway.service.settings import ServiceSettings
 from arqway.workers.contract.errors import ArqwayError, ConfigurationError, StoreUnavailable
 from arqway.workers.processes.target import Inspected, inspect_target
-from arqway.workers.settings import read_settings
+from arqway.workers.settings import make_private, read_settings
 from arqway.workers.store.connection import open_redis, store_errors
 
 FoundT = TypeVar("FoundT")
@@ -72,7 +72,7 @@ class _Report:
 
 def _home(home: Path) -> Path:
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private(home)
         with tempfile.TemporaryFile(dir=home):
             return home
     except OSError as error:

@@ -25,6 +25,7 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 
 from arqway.workers.contract.errors import ConfigurationError
+from arqway.workers.settings import make_private
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +188,7 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 pass_fds=(lock,),
+                umask=0o077,
                 process_group=0,  # Ctrl-C reaches only the owner, which stops the server last
             )
         if not self._await_answer():
@@ -236,7 +238,7 @@ def _socket_path(folder: Path) -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise ConfigurationError(f"the folder {folder} belongs to another user")

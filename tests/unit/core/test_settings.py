@@ -1,5 +1,7 @@
 """Settings come from the environment, are checked at once, and keep their secrets."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from arqway.service.settings import ServiceSettings
-from arqway.workers.settings import Settings, first_problem
+from arqway.workers.settings import Settings, first_problem, make_private
 
 PASSWORD = "hunter2"  # noqa: S105 - the secret that must not be seen
 SECRET_URL = f"redis://:{PASSWORD}@localhost:6379/0"
@@ -155,3 +157,24 @@ def test_every_setting_is_described(name: str, field: Any) -> None:
     assert field.description
     assert "\n" not in field.description
     assert field.description[0].islower() or field.description.startswith("Redis"), name
+
+
+def test_what_we_create_is_the_owners_alone(tmp_path: Path) -> None:
+    """Each missing folder is made without access for others, whatever the umask; existing ones are left as they are."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        make_private(shared / "home" / "reports")
+        make_private(shared)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (shared, shared / "home", shared / "home" / "reports")]
+    assert modes == [0o755, 0o700, 0o700]
+
+
+def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
+    """A folder cannot be made where there is a file."""
+    (tmp_path / "home").touch()
+    with pytest.raises(OSError, match="home"):
+        make_private(tmp_path / "home")

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from arqway.workers.jobs.report.figures import Order, Population, measure
+from arqway.workers.settings import make_private
 
 DATASET = "cdnow_orders"
 BUSY_TIMEOUT_S = 30
@@ -162,7 +163,7 @@ def _create_engine(url: str) -> AsyncEngine:
     if sa.make_url(url).get_backend_name() != "sqlite":
         return create_async_engine(url, pool_pre_ping=True)
     if path := sa.make_url(url).database:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_private(Path(path).parent)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @sa.event.listens_for(engine.sync_engine, "connect")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from arqway.workers.settings import make_private
+
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
     from obstore.store import ObjectStore
@@ -82,7 +84,7 @@ def open_store(url: str) -> ReportStore:
     if urlsplit(url).scheme == "file":
         folder = Path(url2pathname(urlsplit(url).path))
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             TemporaryFile(dir=folder).close()
         except OSError as error:
             raise StoreUnusable(f"The report store {folder} cannot be written: {error.strerror}") from error
