@@ -39,7 +39,7 @@ redis.call('HSET', RECORD .. id, 'state', 'cancelled', 'finished_ms', now, 'canc
 if envelope then redis.call('HSET', RECORD .. id, 'envelope', envelope) end
 redis.call('DEL', ENVELOPE .. id)
 redis.call('ZREM', key_of_queue(queue), id)
-redis.call('ZREM', ABORT, id)
+if has_aborts() then redis.call('ZREM', ABORT, id) end
 if tonumber(ARGV[6]) > 0 then keep_arq_result() end
 add_event(tenant, id, 'cancelled', r[3] or 0)
 leave_list(state, tenant, queue, kind, id)

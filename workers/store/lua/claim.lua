@@ -13,7 +13,7 @@
 
 local ABORT_MS, APART_MS, UNREADABLE_MS, NOTHING = 86400000, 500, 60000, {}
 local queue, now, want, lease = KEYS[1], clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local abort = redis.call('TYPE', ABORT).ok == 'zset'
+local abort = has_aborts()
 if abort then redis.call('ZREMRANGEBYSCORE', ABORT, '-inf', now - ABORT_MS) end
 local answer, leased, got, looked, suspects = { now, -1 }, {}, 0, 0, tonumber(ARGV[6])
 

@@ -7,6 +7,9 @@ local ENVELOPE, LEASE, RESULT, ABORT = 'arq:job:', 'arq:in-progress:', 'arq:resu
 local DEFAULT_TENANT, QUEUE_OF_WEBHOOKS = 'default', 'webhooks'
 local WAKE_TOKENS_MAX, FEED_MS, KEPT_LONGER_MS = 64, 3600000, 60000
 
+-- Returns whether stock clients ask for aborts; a value of another type under their key is somebody else's.
+local function has_aborts() return redis.call('TYPE', ABORT).ok == 'zset' end
+
 local function clock(given)
   if given ~= '0' then return tonumber(given) end
   local t = redis.call('TIME')

@@ -11,7 +11,7 @@
 --   was requested, so nothing was written
 
 local PER_JOB, NOTHING = 9, {}
-local now, answer, due, abort = clock(ARGV[1]), {}, {}, redis.call('EXISTS', ABORT) == 1
+local now, answer, due, abort = clock(ARGV[1]), {}, {}, has_aborts()
 local ended, dead_keys, kept_envelopes = {}, {}, {} -- envelopes by their job's index in ARGV
 
 local function read_envelopes()

@@ -25,7 +25,7 @@ local function new_record(id, envelope, due, queue, now)
   local read, job = pcall(cjson.decode, envelope or '')
   if not read or type(job) ~= 'table' then job = {} end
   local kind = type(job.f) == 'string' and #job.f <= KIND_BYTES_MAX and is_utf8(job.f) and job.f or ''
-  redis.call('DEL', EVENTS .. id, STEPS .. id)
+  redis.call('DEL', RECORD .. id, EVENTS .. id, STEPS .. id) -- of an ended job with this id, or somebody else's
   local created, due_ms = string.format('%d', moment(job.et, now)), string.format('%d', due)
   redis.call('HSET', RECORD .. id, 'kind', kind, 'queue', queue, 'state', 'queued', 'created_ms', created, 'due_ms', due_ms,
     'version', 1)
@@ -41,7 +41,6 @@ local function adopt(id, r, envelope, due, queue, now)
   if r[1] then
     if not envelope or redis.call('EXISTS', LEASE .. id) == 1 then return r end
     leave_list(r[1], r[8] or DEFAULT_TENANT, redis.call('HGET', RECORD .. id, 'queue'), r[2], id)
-    redis.call('DEL', RECORD .. id, EVENTS .. id, STEPS .. id)
   end
   return new_record(id, envelope, due, queue, now)
 end
